@@ -1,0 +1,11 @@
+//! (in the making)
+
+use crate::env::Env;
+use crate::failure::{Failure, code};
+use crate::inputs::Inputs;
+use crate::logger::Logger;
+
+/// Runs the detector with its inputs.
+pub(crate) fn run(_inputs: Inputs, _env: &Env, _log: &Logger) -> Result<(), Failure> {
+    Err(Failure::new(code::FAILED, "the detector is in the making"))
+}

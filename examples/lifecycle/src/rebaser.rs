@@ -1,0 +1,11 @@
+//! Puts an image onto another base.
+
+use crate::env::Env;
+use crate::failure::{Failure, code};
+use crate::inputs::Inputs;
+use crate::logger::Logger;
+
+/// Runs the rebaser with its inputs.
+pub(crate) fn run(_inputs: Inputs, _env: &Env, _log: &Logger) -> Result<(), Failure> {
+    Err(Failure::new(code::FAILED, "the rebaser is in the making"))
+}
