@@ -1,1 +1,1 @@
-//! (in the making)
+//! Decodes the protobuf bodies that unmodified clients insist on sending.
