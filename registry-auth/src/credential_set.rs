@@ -1,0 +1,218 @@
+//! kpack's own sets of registry credentials, and which registry each key serves.
+
+use std::{collections::BTreeMap, fmt, fmt::Write as _};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value};
+
+use crate::{
+    credential::{Credential, CredentialKind},
+    docker_auth::{EntryProblem, decode_kpack_entry, field},
+    docker_config::DOCKER_HUB_KEY,
+    host::{DOCKER_HUB, is_authority},
+    keychain::{Keychain, KeychainError},
+    repository::Repository,
+    secret::Secret,
+};
+
+/// Credentials by key, as kpack keeps them: the `auths` of a docker configuration, matched more strictly.
+///
+/// A key serves a registry `R` if it is one of `R`, `https://R`, `http://R` and the latter two with `/v1/` or `/v2/`
+/// behind; for Docker Hub only `https://index.docker.io/v1/` does. No paths, no wildcards. Where several keys of
+/// one set serve the same registry, which kpack decides by chance, the alphabetically first does.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct CredentialSet {
+    entries: BTreeMap<String, Credential>,
+}
+
+impl CredentialSet {
+    /// Makes a set of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a `.dockercfg`: an object from key to entry.
+    ///
+    /// # Errors
+    /// When it is not that, or an entry's `auth` can't be decoded.
+    pub fn from_dockercfg(bytes: &[u8]) -> Result<Self, CredentialSetError> {
+        let root: Option<Map<String, Value>> = serde_json::from_slice(bytes).map_err(CredentialSetError::Json)?;
+        Self::from_entries(&root.unwrap_or_default())
+    }
+
+    /// Reads a `.dockerconfigjson`: the entries of its `auths`; everything else in it is ignored.
+    ///
+    /// # Errors
+    /// As [`CredentialSet::from_dockercfg`].
+    pub fn from_dockerconfigjson(bytes: &[u8]) -> Result<Self, CredentialSetError> {
+        let root: Option<Map<String, Value>> = serde_json::from_slice(bytes).map_err(CredentialSetError::Json)?;
+        match field(&root.unwrap_or_default(), "auths") {
+            None | Some(Value::Null) => Ok(Self::new()),
+            Some(Value::Object(entries)) => Self::from_entries(entries),
+            Some(_) => Err(CredentialSetError::Auths),
+        }
+    }
+
+    fn from_entries(entries: &Map<String, Value>) -> Result<Self, CredentialSetError> {
+        let decode = |(key, entry): (&String, &Value)| match decode_kpack_entry(entry) {
+            Ok(credential) => Ok((key.clone(), credential)),
+            Err(source) => Err(CredentialSetError::Entry {
+                key: key.clone(),
+                source,
+            }),
+        };
+        let entries = entries.iter().map(decode).collect::<Result<_, _>>()?;
+        Ok(Self { entries })
+    }
+
+    /// Puts `credential` under `key`, in place of one that is there.
+    pub fn replace(&mut self, key: impl Into<String>, credential: Credential) {
+        self.entries.insert(key.into(), credential);
+    }
+
+    /// Adds the entries of `other` whose registry no entry serves that is here already: the earlier set wins.
+    ///
+    /// # Errors
+    /// When a key of `other` is not the name of a registry; this set then stays as it was.
+    pub fn append(&mut self, other: Self) -> Result<(), CredentialSetError> {
+        let mut added = Vec::new();
+        for (key, credential) in other.entries {
+            let host = host_of(&key).ok_or_else(|| CredentialSetError::Key { key: key.clone() })?;
+            if !self.entries.keys().any(|known| key_serves(known, host)) {
+                added.push((key, credential));
+            }
+        }
+        self.entries.extend(added);
+        Ok(())
+    }
+
+    /// Returns the credential that serves the registry `host`.
+    pub fn find(&self, host: &str) -> Option<&Credential> {
+        let mut serving = self.entries.iter().filter(|(key, _)| key_serves(key, host));
+        serving.next().map(|(_, credential)| credential)
+    }
+
+    /// Returns the keys and credentials, sorted by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Credential)> {
+        self.entries.iter().map(|(key, credential)| (key.as_str(), credential))
+    }
+
+    /// Returns whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Writes the docker configuration that later steps of a build read: keys sorted, `auth` computed, a line end last.
+    pub fn to_docker_config(&self) -> Secret {
+        let mut entries = String::new();
+        for (key, credential) in &self.entries {
+            if !entries.is_empty() {
+                entries.push(',');
+            }
+            write!(entries, "{}:{}", go_text(key), entry(credential)).expect("a String takes every write");
+        }
+        Secret::new(format!("{{\"auths\":{{{entries}}}}}\n"))
+    }
+}
+
+fn entry(credential: &Credential) -> String {
+    let (user, password) = (credential.user(), credential.password().expose());
+    let auth = STANDARD.encode(format!("{user}:{password}"));
+    let registry = match credential.kind() {
+        CredentialKind::Registry(token) => token.expose(),
+        _ => "",
+    };
+    let fields = [
+        ("username", user),
+        ("password", password),
+        ("auth", &auth),
+        ("identitytoken", credential.identity().expose()),
+        ("registrytoken", registry),
+    ];
+    let fields = fields.iter().filter(|(_, text)| !text.is_empty());
+    let fields: Vec<_> = fields
+        .map(|(name, text)| format!("\"{name}\":{}", go_text(text)))
+        .collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+/// Writes a text as Go's JSON encoder does.
+fn go_text(text: &str) -> String {
+    let mut json = serde_json::to_string(text).expect("a text is JSON");
+    for (plain, escaped) in [
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("&", "\\u0026"),
+        ("\u{2028}", "\\u2028"),
+        ("\u{2029}", "\\u2029"),
+    ] {
+        json = json.replace(plain, escaped);
+    }
+    json
+}
+
+/// Tells whether credentials kept under `key` serve the registry `host`, by kpack's rule.
+pub fn key_serves(key: &str, host: &str) -> bool {
+    if host == DOCKER_HUB {
+        return key == DOCKER_HUB_KEY;
+    }
+    if key == host {
+        return true;
+    }
+    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    bare.and_then(|bare| bare.strip_prefix(host))
+        .is_some_and(|rest| matches!(rest, "" | "/v1/" | "/v2/"))
+}
+
+/// Finds the host in a key; `None` when there can be none.
+fn host_of(key: &str) -> Option<&str> {
+    let bare = key
+        .strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key);
+    let authority = bare.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    is_authority(host).then_some(host)
+}
+
+impl Keychain for CredentialSet {
+    fn find(&self, repository: &Repository) -> Result<Option<Credential>, KeychainError> {
+        Ok(self.find(repository.registry().as_str()).cloned())
+    }
+
+    fn name(&self) -> String {
+        "secrets".to_owned()
+    }
+}
+
+impl fmt::Debug for CredentialSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.entries).finish()
+    }
+}
+
+/// Why credentials could not be read or merged. Never holds a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialSetError {
+    /// It is no JSON object.
+    #[error("the credentials are not a JSON object")]
+    Json(#[source] serde_json::Error),
+    /// `auths` is not an object.
+    #[error("auths is not an object")]
+    Auths,
+    /// An entry can't be decoded.
+    #[error("the entry for {key} can't be used: {source}")]
+    Entry {
+        /// The entry's key.
+        key: String,
+        /// What is wrong.
+        source: EntryProblem,
+    },
+    /// A key names no registry.
+    #[error("{key:?} is not the name of a registry")]
+    Key {
+        /// The key.
+        key: String,
+    },
+}

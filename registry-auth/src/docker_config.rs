@@ -1,0 +1,274 @@
+//! Docker's configuration file as a source of credentials.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    credential::Credential,
+    docker_auth::{EntryProblem, decode_entry, field},
+    helper::{HelperRunner, ask_helper},
+    host::RegistryHost,
+    keychain::{Keychain, KeychainError},
+    repository::Repository,
+};
+
+/// The key under which credentials of Docker Hub are kept.
+pub(crate) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// The credentials of docker's `config.json` or podman's `auth.json`.
+///
+/// A repository is looked up by its full name, then by its registry: under the exact key, then under any key whose
+/// host is the registry. Docker Hub is looked up as `https://index.docker.io/v1/`. A helper named for the key in
+/// `credHelpers`, or else `credsStore`, answers instead of `auths`.
+///
+/// Where the reference picks one of several keys for the same host by chance, the alphabetically first is taken.
+#[derive(Clone)]
+pub struct DockerConfig {
+    place: String,
+    auths: BTreeMap<String, Credential>,
+    overrides: BTreeMap<String, Credential>,
+    helpers: BTreeMap<String, String>,
+    store: String,
+    runner: Option<Arc<dyn HelperRunner>>,
+}
+
+impl DockerConfig {
+    /// Reads the bytes of a configuration file. Unknown fields are ignored, no bytes at all are no credentials.
+    ///
+    /// # Errors
+    /// When they are no JSON object of the right shape, or any `auth` in them can't be decoded: one bad entry
+    /// spoils the file, as for docker, so that a typing error does not silently mean "anonymous".
+    pub fn from_json(bytes: &[u8]) -> Result<Self, DockerConfigError> {
+        let mut config = Self {
+            place: "docker config".to_owned(),
+            auths: BTreeMap::new(),
+            overrides: BTreeMap::new(),
+            helpers: BTreeMap::new(),
+            store: String::new(),
+            runner: None,
+        };
+        // Docker reads the first value of the file only, and an empty file as no configuration.
+        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+        let root = match values.next() {
+            None | Some(Ok(Value::Null)) => return Ok(config),
+            Some(Ok(Value::Object(root))) => root,
+            Some(Ok(_)) => return Err(DockerConfigError::Shape("the file is not an object")),
+            Some(Err(source)) => return Err(DockerConfigError::Json(source)),
+        };
+        for (key, entry) in object(&root, "auths")? {
+            let credential = decode_entry(entry).map_err(|source| DockerConfigError::Entry {
+                key: key.clone(),
+                source,
+            })?;
+            config.auths.insert(key.clone(), credential);
+        }
+        for (key, helper) in object(&root, "credHelpers")? {
+            let name = match helper {
+                Value::Null => "",
+                Value::String(name) => name,
+                _ => return Err(DockerConfigError::Shape("a value of credHelpers is not a text")),
+            };
+            config.helpers.insert(key.clone(), name.to_owned());
+        }
+        match field(&root, "credsStore") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(name)) => config.store.clone_from(name),
+            Some(_) => return Err(DockerConfigError::Shape("credsStore is not a text")),
+        }
+        Ok(config)
+    }
+
+    /// Names the file it was read from, for errors and explanations.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.place = format!("docker config {place}");
+        self
+    }
+
+    /// Gives it a way to run the credential helpers that it names; without, a helper that is needed is an error.
+    #[must_use]
+    pub fn with_helpers(mut self, runner: Arc<dyn HelperRunner>) -> Self {
+        self.runner = Some(runner);
+        self
+    }
+
+    /// Adds the content of the variable `DOCKER_AUTH_CONFIG`, whose entries go before the file's and its helpers.
+    ///
+    /// What is not exactly `{"auths": {KEY: {"auth": TEXT}}}` is ignored, as docker does.
+    #[must_use]
+    pub fn with_auth_config(mut self, text: &str) -> Self {
+        self.overrides = read_auth_config(text).unwrap_or_default();
+        self
+    }
+
+    /// Returns the credential for a registry as a whole.
+    ///
+    /// # Errors
+    /// When a helper was needed and failed.
+    pub fn find_for_registry(&self, registry: &RegistryHost) -> Result<Option<Credential>, KeychainError> {
+        self.look_up(if registry.is_docker_hub() {
+            DOCKER_HUB_KEY
+        } else {
+            registry.as_str()
+        })
+    }
+
+    fn look_up(&self, key: &str) -> Result<Option<Credential>, KeychainError> {
+        let known = |credential: &&Credential| !credential.is_anonymous();
+        if let Some(credential) = self.overrides.get(key).filter(known) {
+            return Ok(Some(credential.clone()));
+        }
+        let helper = self.helpers.get(key).unwrap_or(&self.store);
+        if !helper.is_empty() {
+            return ask_helper(self.runner.as_deref(), helper, key).map_err(|error| KeychainError {
+                keychain: self.place.clone(),
+                problem: error.to_string(),
+                source: Some(Box::new(error)),
+            });
+        }
+        let by_host = || self.auths.iter().find(|(known, _)| host_of(known) == key);
+        let entry = self
+            .auths
+            .get(key)
+            .or_else(|| by_host().map(|(_, credential)| credential));
+        Ok(entry.filter(known).cloned())
+    }
+}
+
+impl Keychain for DockerConfig {
+    fn find(&self, repository: &Repository) -> Result<Option<Credential>, KeychainError> {
+        match self.look_up(&repository.to_string())? {
+            Some(credential) => Ok(Some(credential)),
+            None => self.find_for_registry(repository.registry()),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.place.clone()
+    }
+}
+
+impl fmt::Debug for DockerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = self.auths.keys().collect();
+        write!(
+            f,
+            "DockerConfig({}, auths of {keys:?}, helpers {:?})",
+            self.place, self.helpers
+        )
+    }
+}
+
+/// Strips `http://`, `https://` and everything from the first `/`.
+fn host_of(key: &str) -> &str {
+    let key = key
+        .strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key);
+    key.split('/').next().unwrap_or_default()
+}
+
+fn object<'a>(
+    root: &'a Map<String, Value>,
+    name: &'static str,
+) -> Result<Vec<(&'a String, &'a Value)>, DockerConfigError> {
+    match field(root, name) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Object(map)) => Ok(map.iter().collect()),
+        Some(_) => Err(DockerConfigError::Shape(match name {
+            "auths" => "auths is not an object",
+            _ => "credHelpers is not an object",
+        })),
+    }
+}
+
+fn read_auth_config(text: &str) -> Option<BTreeMap<String, Credential>> {
+    let root: Map<String, Value> = serde_json::from_str(text).ok()?;
+    if root.keys().any(|key| !key.eq_ignore_ascii_case("auths")) {
+        return None;
+    }
+    let mut found = BTreeMap::new();
+    for (key, entry) in field(&root, "auths")?.as_object()? {
+        if entry.as_object()?.keys().any(|key| !key.eq_ignore_ascii_case("auth")) {
+            return None;
+        }
+        found.insert(key.clone(), decode_entry(entry).ok()?);
+    }
+    Some(found)
+}
+
+/// Why a docker configuration could not be read. Never holds a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DockerConfigError {
+    /// It is no JSON.
+    #[error("the docker config is not valid JSON; correct it or log in again")]
+    Json(#[source] serde_json::Error),
+    /// A part has another form than docker writes.
+    #[error("the docker config is not understood: {0}")]
+    Shape(&'static str),
+    /// An entry of `auths` can't be decoded.
+    #[error("the docker config has a bad entry for {key}; log in there again")]
+    Entry {
+        /// The key under `auths`.
+        key: String,
+        /// What is wrong with it.
+        source: EntryProblem,
+    },
+}
+
+/// The places where docker's or podman's configuration may be, taken from the environment by the caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DockerConfigPlaces {
+    /// The home directory.
+    pub home: Option<PathBuf>,
+    /// `DOCKER_CONFIG`: a directory.
+    pub docker_config: Option<PathBuf>,
+    /// `REGISTRY_AUTH_FILE`: a file.
+    pub registry_auth_file: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`.
+    pub xdg_runtime_dir: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`; `~/.config` without it.
+    pub xdg_config_home: Option<PathBuf>,
+}
+
+impl DockerConfigPlaces {
+    /// Takes the places from environment variables, which `variable` looks up.
+    pub fn from_env(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Self {
+        let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self {
+            home: path("HOME"),
+            docker_config: path("DOCKER_CONFIG"),
+            registry_auth_file: path("REGISTRY_AUTH_FILE"),
+            xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
+            xdg_config_home: path("XDG_CONFIG_HOME"),
+        }
+    }
+
+    /// Chooses the file to read, asking `is_file` about candidates; `None` means that there is none.
+    ///
+    /// A docker configuration in either place goes before podman's files. With one only in the home directory and
+    /// `DOCKER_CONFIG` set, the latter's (missing) file is meant, as for docker: the result may not exist.
+    pub fn choose(&self, is_file: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        let home = self.home.as_ref().map(|home| home.join(".docker/config.json"));
+        let directory = self.docker_config.as_ref().map(|folder| folder.join("config.json"));
+        if [&home, &directory].into_iter().flatten().any(|file| is_file(file)) {
+            return directory.or(home);
+        }
+        let config_home = self.xdg_config_home.clone();
+        let config_home = config_home.or_else(|| self.home.as_ref().map(|home| home.join(".config")));
+        let podman = |folder: &PathBuf| folder.join("containers/auth.json");
+        let candidates = [
+            self.registry_auth_file.clone(),
+            self.xdg_runtime_dir.as_ref().map(podman),
+            config_home.as_ref().map(podman),
+        ];
+        candidates.into_iter().flatten().find(|file| is_file(file))
+    }
+}

@@ -1,0 +1,233 @@
+//! Image pull secrets, matched as a kubelet matches them.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    credential::Credential,
+    credential_set::CredentialSetError,
+    docker_auth::{decode_kpack_entry, field},
+    host::is_authority,
+    keychain::{Keychain, KeychainError},
+    kubernetes_secret::{DOCKER_CFG, DOCKER_CONFIG_JSON, KubernetesSecret},
+    repository::Repository,
+};
+
+/// The credentials of image pull secrets.
+///
+/// A key is a host, perhaps with globs in its labels (`*.example.com`: as many labels as the registry, the same
+/// port) and perhaps with a path that must be a prefix of the repository's. Alphabetically later keys, and so longer
+/// ones of the same host, go first; among equal keys the earlier secret does.
+#[derive(Clone, Default)]
+pub struct PullKeyring {
+    entries: Vec<(Key, Credential)>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    host: String,
+    path: String,
+}
+
+impl PullKeyring {
+    /// Reads the secrets of the two docker types, in order of precedence; others are left out.
+    ///
+    /// # Errors
+    /// When one of them is malformed.
+    pub fn from_secrets<'a>(
+        secrets: impl IntoIterator<Item = &'a KubernetesSecret>,
+    ) -> Result<Self, CredentialSetError> {
+        let mut entries = Vec::new();
+        for secret in secrets {
+            for (key, credential) in read(secret)? {
+                entries.push((Key::parse(&key)?, credential));
+            }
+        }
+        // A stable sort: equal keys stay in the order of their secrets.
+        entries.sort_by_key(|(key, _)| std::cmp::Reverse(key.to_string()));
+        Ok(Self { entries })
+    }
+
+    /// Returns the credential for a registry host and a path on it (empty for the registry as a whole).
+    pub fn find(&self, host: &str, path: &str) -> Option<&Credential> {
+        let path = if path.is_empty() {
+            String::new()
+        } else {
+            format!("/{path}")
+        };
+        let mut serving = self.entries.iter().filter(|(key, _)| key.serves(host, &path));
+        serving.next().map(|(_, credential)| credential)
+    }
+}
+
+fn read(secret: &KubernetesSecret) -> Result<Vec<(String, Credential)>, CredentialSetError> {
+    let (data, nested) = match secret.kind.as_str() {
+        DOCKER_CONFIG_JSON => (secret.bytes(".dockerconfigjson"), true),
+        DOCKER_CFG => (secret.bytes(".dockercfg"), false),
+        _ => return Ok(Vec::new()),
+    };
+    if data.is_empty() {
+        return Ok(Vec::new());
+    }
+    let root: Option<Map<String, Value>> = serde_json::from_slice(data).map_err(CredentialSetError::Json)?;
+    let root = root.unwrap_or_default();
+    let entries = match field(&root, "auths").filter(|_| nested) {
+        Some(Value::Object(entries)) => entries.clone(),
+        Some(Value::Null) | None if nested => Map::new(),
+        Some(_) => return Err(CredentialSetError::Auths),
+        None => root,
+    };
+    let decode = |(key, entry): (String, Value)| match decode_kpack_entry(&entry) {
+        Ok(credential) => Ok((key, credential)),
+        Err(source) => Err(CredentialSetError::Entry { key, source }),
+    };
+    entries.into_iter().map(decode).collect()
+}
+
+impl Key {
+    fn parse(text: &str) -> Result<Self, CredentialSetError> {
+        let bare = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"))
+            .unwrap_or(text);
+        let bare = bare.split(['?', '#']).next().unwrap_or_default();
+        let (authority, path) = match bare.find('/') {
+            Some(at) => bare.split_at(at),
+            None => (bare, ""),
+        };
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        if !is_authority(host) {
+            return Err(CredentialSetError::Key { key: text.to_owned() });
+        }
+        let path = if path.starts_with("/v1/") || path.starts_with("/v2/") {
+            &path[3..]
+        } else {
+            path
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            path: if path == "/" { String::new() } else { path.to_owned() },
+        })
+    }
+
+    fn serves(&self, host: &str, path: &str) -> bool {
+        let ((glob, glob_port), (name, port)) = (split_port(&self.host), split_port(host));
+        if glob_port != port || !path.starts_with(&self.path) {
+            return false;
+        }
+        let (globs, labels): (Vec<_>, Vec<_>) = (glob.split('.').collect(), name.split('.').collect());
+        let mut pairs = globs.iter().zip(&labels);
+        globs.len() == labels.len() && pairs.all(|(glob, label)| glob_matches(glob, label))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.host, self.path)
+    }
+}
+
+fn split_port(host: &str) -> (&str, &str) {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, port),
+        _ => (host, ""),
+    }
+}
+
+/// Matches one label against `*`, `?`, `[a-z]`, `[^a-z]` and `\`-escapes; a malformed pattern matches nothing.
+fn glob_matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    // `back` is where to go on after the last `*` when it takes one character more.
+    let (mut p, mut t, mut back) = (0, 0, None);
+    loop {
+        if pattern.get(p) == Some(&'*') {
+            back = Some((p + 1, t));
+            p += 1;
+            continue;
+        }
+        if p == pattern.len() && t == text.len() {
+            return true;
+        }
+        let step = text.get(t).and_then(|c| one(&pattern[p..], *c));
+        if let Some(used) = step {
+            (p, t) = (p + used, t + 1);
+            continue;
+        }
+        match back {
+            Some((star, taken)) if taken < text.len() => {
+                (p, t) = (star, taken + 1);
+                back = Some((star, taken + 1));
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Returns how long the pattern's first element is, if it matches `c`.
+fn one(pattern: &[char], c: char) -> Option<usize> {
+    match pattern.first()? {
+        '?' => Some(1),
+        '\\' => (pattern.get(1)? == &c).then_some(2),
+        '[' => class(pattern, c),
+        literal => (*literal == c).then_some(1),
+    }
+}
+
+fn class(pattern: &[char], c: char) -> Option<usize> {
+    let negated = pattern.get(1) == Some(&'^');
+    let mut at = if negated { 2 } else { 1 };
+    let (mut found, mut ranges) = (false, 0);
+    while ranges == 0 || *pattern.get(at)? != ']' {
+        let low = *pattern.get(at)?;
+        let mut high = low;
+        at += 1;
+        if pattern.get(at) == Some(&'-') {
+            high = *pattern.get(at + 1)?;
+            at += 2;
+        }
+        found |= (low..=high).contains(&c);
+        ranges += 1;
+    }
+    (found != negated).then_some(at + 1)
+}
+
+impl Keychain for PullKeyring {
+    fn find(&self, repository: &Repository) -> Result<Option<Credential>, KeychainError> {
+        Ok(self.find(repository.registry().as_str(), repository.path()).cloned())
+    }
+
+    fn name(&self) -> String {
+        "image pull secrets".to_owned()
+    }
+}
+
+impl fmt::Debug for PullKeyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = self.entries.iter().map(|(key, _)| key.to_string()).collect();
+        write!(f, "PullKeyring({keys:?})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_one_label() {
+        for (pattern, text, expected) in [
+            ("*", "reg", true),
+            ("r*g", "reg", true),
+            ("r?g", "reg", true),
+            ("[a-z]eg", "reg", true),
+            ("[^a-z]eg", "reg", false),
+            ("r*x", "reg", false),
+            ("*a*b*", "xaxbx", true),
+            ("\\*", "*", true),
+            ("[", "[", false),
+            ("", "", true),
+        ] {
+            assert_eq!(glob_matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! The origin rule: to whom a credential may go.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use http::Uri;
+
+use crate::host::{RegistryHost, Scheme};
+
+/// Scheme, host and port: what a credential is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Returns the origin of an absolute address without user name.
+    ///
+    /// # Errors
+    /// When it is not http or https, or names no host or a user.
+    pub fn of(address: &Uri) -> Result<Self, InvalidOrigin> {
+        let bad = |problem| InvalidOrigin {
+            // Without the query, which may hold a signature.
+            address: address
+                .to_string()
+                .split('?')
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(200)
+                .collect(),
+            problem,
+        };
+        let scheme = match address.scheme_str() {
+            Some("https") => Scheme::Https,
+            Some("http") => Scheme::Http,
+            _ => return Err(bad("its scheme is neither http nor https")),
+        };
+        let authority = address.authority().ok_or_else(|| bad("it names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(bad("it names a user"));
+        }
+        let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
+        if host.is_empty() {
+            return Err(bad("it names no host"));
+        }
+        let port = match authority.as_str().rsplit_once(':') {
+            Some((_, text)) if !text.is_empty() && !text.ends_with(']') => {
+                text.parse().map_err(|_| bad("its port is no port"))?
+            }
+            _ => scheme.default_port(),
+        };
+        Ok(Self { scheme, host, port })
+    }
+
+    /// Returns the origin of `registry` when it is spoken to with `scheme`.
+    ///
+    /// # Errors
+    /// When the registry's name can't be connected to, for example because its port does not exist.
+    pub fn of_registry(registry: &RegistryHost, scheme: Scheme) -> Result<Self, InvalidOrigin> {
+        let text = format!("{scheme}://{registry}/");
+        match text.parse::<Uri>() {
+            Ok(address) => Self::of(&address),
+            Err(_) => Err(InvalidOrigin {
+                address: text,
+                problem: "it is not a well-formed address",
+            }),
+        }
+    }
+
+    /// Returns the scheme.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Returns the host in lower case; IPv6 addresses in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the port, the scheme's own where none was given.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns whether the host is a private, loopback, link-local or otherwise not public address, or written in
+    /// a way that might hide one (`0.0.0.0`, `127.1`, `0x7f000001`, IPv4 inside IPv6).
+    ///
+    /// Names are not resolved: only `localhost` and what ends in it count.
+    pub fn is_private(&self) -> bool {
+        if self.host == "localhost" || self.host.ends_with(".localhost") {
+            return true;
+        }
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        match bare.split('%').next().unwrap_or_default().parse() {
+            Ok(address) => is_private_address(address),
+            // What systems would still read as a number for an IPv4 address.
+            Err(_) => self.host.starts_with('[') || ends_in_number(bare),
+        }
+    }
+
+    /// Tells whether a token server at `realm` may be asked on behalf of this registry, and with credentials or not.
+    ///
+    /// # Errors
+    /// When it must not be asked at all.
+    pub fn check_realm(&self, realm: &str, policy: &RealmPolicy) -> Result<Realm, RealmError> {
+        let refused = |reason| RealmError {
+            registry: self.to_string(),
+            realm: realm
+                .split(['?', '#'])
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(200)
+                .collect(),
+            reason,
+        };
+        let address: Uri = realm.parse().map_err(|_| refused(RealmProblem::Malformed))?;
+        let origin = Self::of(&address).map_err(|_| refused(RealmProblem::Malformed))?;
+        if origin.scheme == Scheme::Http && self.scheme == Scheme::Https {
+            return Err(refused(RealmProblem::Downgrade));
+        }
+        let listed = policy.lists(&origin);
+        let same_host = origin.host == self.host;
+        if origin.is_private() && !same_host && !listed && !self.is_private() {
+            return Err(refused(RealmProblem::Private));
+        }
+        let related = listed || same_host || same_registrable_domain(&self.host, &origin.host);
+        Ok(Realm {
+            address,
+            origin,
+            credentials: related,
+        })
+    }
+}
+
+/// Tells whether an address is not one of the public internet.
+pub fn is_private_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_private_v4(address),
+        IpAddr::V6(address) => is_private_v6(address),
+    }
+}
+
+fn is_private_v4(address: Ipv4Addr) -> bool {
+    let [a, b, ..] = address.octets();
+    address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_broadcast()
+        || address.is_multicast()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && matches!(b, 18 | 19))
+}
+
+fn is_private_v6(address: Ipv6Addr) -> bool {
+    let parts = address.segments();
+    let low = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        is_private_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match parts {
+        // Unspecified, loopback, IPv4-compatible and IPv4-mapped addresses, the NAT64 prefix, 6to4.
+        [0, 0, 0, 0, 0, 0 | 0xffff, a, b] | [0x64, 0xff9b, 0, 0, 0, 0, a, b] | [0x2002, a, b, ..] => low(a, b),
+        _ => (parts[0] & 0xfe00) == 0xfc00 || (parts[0] & 0xffc0) == 0xfe80 || address.is_multicast(),
+    }
+}
+
+/// Tells whether the last label is a number, so that resolvers take the whole for an IPv4 address.
+fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x");
+    let digits = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    digits || hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Suffixes under which every name belongs to somebody else.
+const SHARED: &[&str] = &[
+    "amazonaws.com",
+    "appspot.com",
+    "azurecr.io",
+    "azureedge.net",
+    "azurewebsites.net",
+    "cloudfront.net",
+    "duckdns.org",
+    "firebaseapp.com",
+    "fly.dev",
+    "github.io",
+    "gitlab.io",
+    "googleapis.com",
+    "herokuapp.com",
+    "jfrog.io",
+    "netlify.app",
+    "ngrok.app",
+    "ngrok.dev",
+    "ngrok-free.app",
+    "ngrok.io",
+    "nip.io",
+    "on.aws",
+    "onrender.com",
+    "pages.dev",
+    "pkg.dev",
+    "r2.dev",
+    "railway.app",
+    "run.app",
+    "sslip.io",
+    "svc.cluster.local",
+    "ts.net",
+    "trycloudflare.com",
+    "vercel.app",
+    "web.app",
+    "windows.net",
+    "workers.dev",
+];
+
+/// Second labels that countries use as suffixes of their own.
+const SECOND: &[&str] = &[
+    "ac", "co", "com", "edu", "go", "gob", "gov", "gv", "ne", "net", "or", "org",
+];
+
+/// Tells whether two names belong to the same owner, as far as that can be told without the public suffix list.
+///
+/// Errs on the side of "no": single labels, addresses and hosting suffixes are never shared.
+fn same_registrable_domain(a: &str, b: &str) -> bool {
+    match (registrable(a), registrable(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn registrable(host: &str) -> Option<&str> {
+    if host.starts_with('[') || ends_in_number(host) {
+        return None;
+    }
+    let shared = SHARED.iter().find(|suffix| {
+        host.strip_suffix(**suffix)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    });
+    let labels: Vec<_> = host.split('.').collect();
+    let suffix = match (shared, labels.as_slice()) {
+        (Some(suffix), _) => suffix.split('.').count(),
+        (None, [.., second, last]) if last.len() == 2 && SECOND.contains(second) => 2,
+        _ => 1,
+    };
+    let wanted = suffix + 1;
+    if labels.len() < wanted || labels.iter().any(|label| label.is_empty()) {
+        return None;
+    }
+    let length: usize = labels[labels.len() - wanted..]
+        .iter()
+        .map(|label| label.len() + 1)
+        .sum();
+    host.get(host.len() + 1 - length..)
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        if self.port != self.scheme.default_port() {
+            write!(f, ":{}", self.port)?;
+        }
+        Ok(())
+    }
+}
+
+/// Which token servers get credentials beyond those of the registry's own domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RealmPolicy {
+    /// Hosts (`auth.example.com`, or with a port `auth.example.com:8443`) that are trusted with every credential.
+    pub trusted: Vec<String>,
+}
+
+impl RealmPolicy {
+    fn lists(&self, origin: &Origin) -> bool {
+        let with_port = format!("{}:{}", origin.host, origin.port);
+        self.trusted.iter().any(|host| {
+            let host = host.to_ascii_lowercase();
+            host == with_port || (host == origin.host && origin.port == origin.scheme.default_port())
+        })
+    }
+}
+
+/// A token server that may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Realm {
+    address: Uri,
+    origin: Origin,
+    credentials: bool,
+}
+
+impl Realm {
+    /// Returns its address.
+    pub fn address(&self) -> &Uri {
+        &self.address
+    }
+
+    /// Returns its origin.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Returns whether it may see the registry's credentials; else it may only be asked anonymously.
+    pub fn may_see_credentials(&self) -> bool {
+        self.credentials
+    }
+}
+
+/// Why an address has no [`Origin`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot use the address {address}: {problem}")]
+pub struct InvalidOrigin {
+    /// The address without its query.
+    pub address: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// Why a token server is not asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{registry} names {realm} as its token server, which is not asked: {reason}")]
+pub struct RealmError {
+    /// The registry's origin.
+    pub registry: String,
+    /// The realm, without its query.
+    pub realm: String,
+    /// The rule that forbids it.
+    pub reason: RealmProblem,
+}
+
+/// The rule that forbids a token server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RealmProblem {
+    /// It is no address of http or https.
+    #[error("it is not a well-formed http or https address")]
+    Malformed,
+    /// The registry speaks https, the token server would not.
+    #[error("the registry uses https and it does not")]
+    Downgrade,
+    /// It is in a private network, the registry is not.
+    #[error("it is a private, loopback or link-local address and the registry is not")]
+    Private,
+    /// There are credentials, and it is in a domain of somebody else.
+    #[error("it is in another domain, and the credentials are for the registry only; list it as trusted to allow it")]
+    Stranger,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(text: &str) -> Origin {
+        Origin::of(&text.parse().expect("an address")).expect("an origin")
+    }
+
+    fn realm(registry: &str, realm: &str) -> Result<bool, RealmProblem> {
+        let checked = origin(registry).check_realm(realm, &RealmPolicy::default());
+        checked
+            .map(|realm| realm.may_see_credentials())
+            .map_err(|error| error.reason)
+    }
+
+    #[test]
+    fn case_default_port_and_final_dot_make_no_other_origin() {
+        assert_eq!(
+            origin("https://Reg.Example.com./v2/"),
+            origin("https://reg.example.com:443/x")
+        );
+        assert_ne!(origin("https://reg.example.com:80/"), origin("http://reg.example.com/"));
+    }
+
+    #[test]
+    fn credentials_go_to_realms_of_the_same_owner() {
+        assert_eq!(
+            realm("https://index.docker.io", "https://auth.docker.io/token"),
+            Ok(true)
+        );
+        assert_eq!(
+            realm("https://registry.gitlab.com", "https://gitlab.com/jwt/auth"),
+            Ok(true)
+        );
+        assert_eq!(realm("http://localhost:5000", "http://localhost:5001/token"), Ok(true));
+    }
+
+    #[test]
+    fn a_stranger_may_only_be_asked_anonymously() {
+        for (registry, stranger) in [
+            ("https://reg.example.com", "https://auth.example.net/token"),
+            ("https://a.azurecr.io", "https://b.azurecr.io/token"),
+            ("https://reg.one.co.uk", "https://auth.two.co.uk/token"),
+            ("https://203.0.113.5", "https://203.0.113.6/token"),
+            ("https://reg.example.com", "https://reg.example.com.evil.net/token"),
+        ] {
+            assert_eq!(realm(registry, stranger), Ok(false), "{stranger}");
+        }
+    }
+
+    #[test]
+    fn a_listed_realm_sees_credentials() {
+        let policy = RealmPolicy {
+            trusted: vec!["auth.example.net".to_owned()],
+        };
+        let checked = origin("https://reg.example.com").check_realm("https://AUTH.example.net/token", &policy);
+        assert!(checked.is_ok_and(|realm| realm.may_see_credentials()));
+        let other_port = origin("https://reg.example.com").check_realm("https://auth.example.net:8443/", &policy);
+        assert!(other_port.is_ok_and(|realm| !realm.may_see_credentials()));
+    }
+
+    #[test]
+    fn a_public_registry_cannot_name_a_private_realm_however_it_is_written() {
+        for host in [
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "169.254.169.254",
+            "localhost",
+            "x.localhost",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:a9fe:a9fe]",
+            "[fe80::1]",
+            "[fd00::1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "100.64.0.1",
+            "localhost.",
+        ] {
+            let address = format!("https://{host}/token");
+            assert_eq!(
+                realm("https://reg.example.com", &address),
+                Err(RealmProblem::Private),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn https_is_never_left_and_users_are_never_named() {
+        assert_eq!(
+            realm("https://reg.example.com", "http://reg.example.com/token"),
+            Err(RealmProblem::Downgrade)
+        );
+        for text in [
+            "https://u:p@reg.example.com/token",
+            "ftp://reg.example.com",
+            "/token",
+            "https://",
+            "file:///etc",
+        ] {
+            assert_eq!(
+                realm("https://reg.example.com", text),
+                Err(RealmProblem::Malformed),
+                "{text}"
+            );
+        }
+    }
+}
