@@ -1,0 +1,229 @@
+//! Reading TOML the way the reference lifecycle's decoder does.
+//!
+//! Keys match exactly or else without regard to case, unknown keys are ignored, a wrong type is an error, except that a
+//! free-form table that is no table is dropped.
+
+use toml::{Table, Value};
+
+/// Why a TOML file could not be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The text is not TOML.
+    #[error("toml: {message}")]
+    Syntax {
+        /// What and where (line, column), in one line.
+        message: String,
+    },
+    /// A value has another type than the format says.
+    #[error(
+        "toml: (last key \"{key}\"): incompatible types: TOML value has type {found}; destination has type {wanted}"
+    )]
+    WrongType {
+        /// The path of the key, such as `order.group.id`.
+        key: String,
+        /// The type found.
+        found: &'static str,
+        /// The type that the format has there.
+        wanted: &'static str,
+    },
+    /// The file breaks a rule of its format.
+    #[error("{message}")]
+    Invalid {
+        /// Which rule, and where.
+        message: String,
+    },
+}
+
+/// Parses `text` as a TOML 1.1 document; a leading byte order mark is skipped.
+///
+/// # Errors
+/// [`DecodeError::Syntax`] with line and column.
+pub fn parse_toml(text: &str) -> Result<Table, DecodeError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.parse::<Table>().map_err(|error| {
+        let at = error.span().map(|span| {
+            let before = text.get(..span.start).unwrap_or(text);
+            let line = before.matches('\n').count() + 1;
+            let column = before
+                .rsplit('\n')
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .count()
+                + 1;
+            format!("line {line}, column {column}: ")
+        });
+        let message = error.message().replace('\n', "; ");
+        DecodeError::Syntax {
+            message: format!("{}{message}", at.unwrap_or_default()),
+        }
+    })
+}
+
+/// The fields of one table, read by name and type.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    table: &'a Table,
+    path: String,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads the fields of a whole document.
+    pub fn new(table: &'a Table) -> Self {
+        Self {
+            table,
+            path: String::new(),
+        }
+    }
+
+    /// Returns the value of `key`: the exact key, or else the first that differs only by case.
+    pub fn value(&self, key: &str) -> Option<&'a Value> {
+        self.table.get(key).or_else(|| {
+            self.table
+                .iter()
+                .find(|(have, _)| have.eq_ignore_ascii_case(key))
+                .map(|(_, value)| value)
+        })
+    }
+
+    /// Returns the path of `key` within the document, for messages.
+    pub fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    fn wrong(&self, key: &str, value: &Value, wanted: &'static str) -> DecodeError {
+        DecodeError::WrongType {
+            key: self.path_of(key),
+            found: type_name(value),
+            wanted,
+        }
+    }
+
+    /// Reads a string; absent is empty.
+    ///
+    /// # Errors
+    /// When the value is no string.
+    pub fn text(&self, key: &str) -> Result<String, DecodeError> {
+        match self.value(key) {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(value) => Err(self.wrong(key, value, "string")),
+        }
+    }
+
+    /// Reads a boolean; absent is false.
+    ///
+    /// # Errors
+    /// When the value is no boolean.
+    pub fn flag(&self, key: &str) -> Result<bool, DecodeError> {
+        match self.value(key) {
+            None => Ok(false),
+            Some(Value::Boolean(flag)) => Ok(*flag),
+            Some(value) => Err(self.wrong(key, value, "bool")),
+        }
+    }
+
+    /// Reads an integer that is not negative.
+    ///
+    /// # Errors
+    /// When the value is no such integer.
+    pub fn count(&self, key: &str) -> Result<Option<u64>, DecodeError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(value) => match value
+                .as_integer()
+                .and_then(|number| u64::try_from(number).ok())
+            {
+                Some(number) => Ok(Some(number)),
+                None => Err(self.wrong(key, value, "integer")),
+            },
+        }
+    }
+
+    /// Reads a list of strings.
+    ///
+    /// # Errors
+    /// When the value is no list, or an element no string.
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<String>>, DecodeError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Array(list)) => list
+                .iter()
+                .map(|item| match item {
+                    Value::String(text) => Ok(text.clone()),
+                    item => Err(self.wrong(key, item, "string")),
+                })
+                .collect::<Result<Vec<_>, _>>()
+                .map(Some),
+            Some(value) => Err(self.wrong(key, value, "slice")),
+        }
+    }
+
+    /// Reads a table with known fields.
+    ///
+    /// # Errors
+    /// When the value is no table.
+    pub fn table(&self, key: &str) -> Result<Option<Fields<'a>>, DecodeError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Table(table)) => Ok(Some(Fields {
+                table,
+                path: self.path_of(key),
+            })),
+            Some(value) => Err(self.wrong(key, value, "struct")),
+        }
+    }
+
+    /// Reads a list of tables, each made into a value by `read`.
+    ///
+    /// # Errors
+    /// When the value is no list, an element no table, or `read` fails.
+    pub fn list<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&Fields<'a>) -> Result<T, DecodeError>,
+    ) -> Result<Option<Vec<T>>, DecodeError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Array(list)) => list
+                .iter()
+                .map(|item| match item {
+                    Value::Table(table) => read(&Fields {
+                        table,
+                        path: self.path_of(key),
+                    }),
+                    item => Err(self.wrong(key, item, "struct")),
+                })
+                .collect::<Result<Vec<_>, _>>()
+                .map(Some),
+            Some(value) => Err(self.wrong(key, value, "slice")),
+        }
+    }
+
+    /// Reads a free-form table; anything else is dropped.
+    pub fn free(&self, key: &str) -> Option<Table> {
+        self.value(key).and_then(Value::as_table).cloned()
+    }
+
+    /// Returns the table itself.
+    pub fn as_table(&self) -> &'a Table {
+        self.table
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "string",
+        Value::Integer(_) => "int64",
+        Value::Float(_) => "float64",
+        Value::Boolean(_) => "bool",
+        Value::Datetime(_) => "time.Time",
+        Value::Array(_) => "[]any",
+        Value::Table(_) => "map[string]any",
+    }
+}
