@@ -5,5 +5,39 @@ pub mod analyze;
 pub mod builder;
 pub mod cache;
 pub mod export;
+pub mod media_type;
 pub mod rebase;
 pub mod restore;
+pub mod tar;
+
+mod copy;
+mod descriptor;
+mod diff_id;
+mod go_json;
+mod image;
+mod image_config;
+mod layer;
+mod manifest;
+mod pipeline;
+mod store;
+mod timestamp;
+mod validate;
+
+pub use copy::{CopyError, CopyEvent, copy_image, copy_layers, copy_resolved_image};
+pub use descriptor::{Descriptor, Platform};
+pub use diff_id::{DiffId, InvalidDiffId, digest_of};
+pub use go_json::{InvalidJson, to_go_json};
+pub use image::{Image, ImageDraft, ImageFormat, InvalidImage, Layer};
+pub use image_config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
+pub use layer::{
+    CopiedTar, HardLinks, InvalidPattern, LayerBuilder, LayerContent, LayerError, Modes, Order, Owners, Parents,
+    Pattern, RewrittenTar, Tree, diff_id, directory_layer, launcher_layer, process_types_layer, slice_layers,
+};
+pub use manifest::{Index, Manifest};
+pub use pipeline::{Compressed, Compression, UploadError, compress_layer, upload_layer};
+pub use registry_auth::{Digest, Reference, Repository};
+pub use store::{
+    BlobWriter, ImageError, ImageSource, ImageTarget, LayoutStore, MemoryStore, OpenBlob, StoreEvent, push_image,
+};
+pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use validate::{ImageFault, validate, validate_documents};

@@ -1,0 +1,66 @@
+//! What a layer's tar is made of.
+
+mod archive;
+mod builder;
+mod error;
+mod kinds;
+mod pattern;
+mod slices;
+mod tree;
+
+pub use archive::{CopiedTar, RewrittenTar};
+pub use builder::LayerBuilder;
+pub use error::LayerError;
+pub use kinds::{directory_layer, launcher_layer, process_types_layer};
+pub use pattern::{InvalidPattern, Pattern};
+pub use slices::slice_layers;
+pub use tree::{HardLinks, Modes, Order, Owners, Parents, Tree};
+
+pub(crate) use archive::decompressed;
+
+use std::io::{self, Write};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::DiffId;
+
+/// Something that can write a layer's tar, any number of times.
+///
+/// Writing it twice gives the same bytes as long as the files it is made of do not change. So a layer
+/// can be hashed first, to see whether an image has it already, and written only when it is needed.
+pub trait LayerContent: Send + Sync {
+    /// Writes the whole uncompressed archive, with the blocks that end it.
+    ///
+    /// # Errors
+    /// When a file cannot be read, changes while it is read, or cannot be expressed in a tar; or what
+    /// `out` says.
+    fn write_tar(&self, out: &mut dyn Write) -> Result<(), LayerError>;
+}
+
+/// Hashes a layer without keeping anything: its diff id, and its size in bytes (uncompressed).
+///
+/// # Errors
+/// As [`LayerContent::write_tar`].
+pub fn diff_id(content: &dyn LayerContent) -> Result<(DiffId, u64), LayerError> {
+    let mut sum = HashedBytes::default();
+    content.write_tar(&mut sum)?;
+    Ok((DiffId::from_sha256_bytes(sum.hash.finalize().into()), sum.size))
+}
+
+#[derive(Default)]
+struct HashedBytes {
+    hash: Sha256,
+    size: u64,
+}
+
+impl Write for HashedBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

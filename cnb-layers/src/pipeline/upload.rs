@@ -1,0 +1,109 @@
+use std::io::{self, Write};
+
+use registry_auth::{Digest, Repository};
+
+use super::{Compressed, Compression, compress_layer};
+use crate::{BlobWriter, Descriptor, ImageError, ImageTarget, Layer, LayerContent, LayerError};
+
+/// Blobs up to this size are kept until they are complete, and not sent when they are there already.
+const SMALL: usize = 1024 * 1024;
+
+/// Why a layer could not be made or stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// The layer could not be made.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The layer could not be stored.
+    #[error(transparent)]
+    Store(#[from] ImageError),
+}
+
+/// Makes a layer's blob and stores it on the way, in one pass and in bounded memory.
+///
+/// A blob that turns out small is sent only if the repository does not have it; a larger one is sent
+/// while it is being made. To send nothing of a layer that an image has already, compare its
+/// [`diff_id`](crate::diff_id) first.
+///
+/// # Errors
+/// When the layer cannot be made, or `target` fails. Then nothing of it remains there.
+pub fn upload_layer(
+    target: &dyn ImageTarget,
+    repository: &Repository,
+    content: &dyn LayerContent,
+    media_type: &str,
+    compression: Compression,
+) -> Result<(Layer, Compressed), UploadError> {
+    let mut sink = Sink {
+        target,
+        repository,
+        buffer: Vec::new(),
+        blob: None,
+        failure: None,
+    };
+    let made = compress_layer(content, compression, &mut sink);
+    if let Some(error) = sink.failure {
+        return Err(error.into());
+    }
+    let made = made?;
+    match sink.blob {
+        Some(blob) => blob.finish(&made.digest)?,
+        None => push_small(target, repository, &made.digest, &sink.buffer)?,
+    }
+    let descriptor = Descriptor::new(media_type, made.digest.clone(), made.size);
+    Ok((
+        Layer {
+            diff_id: made.diff_id.clone(),
+            descriptor,
+        },
+        made,
+    ))
+}
+
+fn push_small(
+    target: &dyn ImageTarget,
+    repository: &Repository,
+    digest: &Digest,
+    bytes: &[u8],
+) -> Result<(), ImageError> {
+    target.push_blob(repository, digest, bytes.len() as u64, &mut || {
+        Ok(Box::new(io::Cursor::new(bytes.to_vec())))
+    })
+}
+
+struct Sink<'a> {
+    target: &'a dyn ImageTarget,
+    repository: &'a Repository,
+    buffer: Vec<u8>,
+    blob: Option<Box<dyn BlobWriter>>,
+    failure: Option<ImageError>,
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(blob) = &mut self.blob {
+            return blob.write(bytes);
+        }
+        if self.buffer.len() + bytes.len() <= SMALL {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        }
+        match self.target.start_blob(self.repository) {
+            Ok(mut blob) => {
+                blob.write_all(&std::mem::take(&mut self.buffer))?;
+                let count = blob.write(bytes)?;
+                self.blob = Some(blob);
+                Ok(count)
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Err(io::Error::other("the upload could not be started"))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.blob.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
