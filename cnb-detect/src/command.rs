@@ -1,0 +1,156 @@
+//! The seam at which buildpack executables are started.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use crate::os_text;
+
+/// A program to run: no shell, exactly these arguments and this environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Path of the executable.
+    pub program: PathBuf,
+    /// Arguments behind the program's name.
+    pub args: Vec<OsString>,
+    /// The whole environment, sorted by name, no name twice.
+    pub env: Vec<(OsString, OsString)>,
+    /// Working directory.
+    pub directory: PathBuf,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Says whether it returned 0.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    /// Writes `exit status 1` or `signal: killed`, as messages of the reference have it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(number) => match number {
+                1 => f.write_str("signal: hangup"),
+                2 => f.write_str("signal: interrupt"),
+                3 => f.write_str("signal: quit"),
+                6 => f.write_str("signal: aborted"),
+                9 => f.write_str("signal: killed"),
+                11 => f.write_str("signal: segmentation fault"),
+                13 => f.write_str("signal: broken pipe"),
+                14 => f.write_str("signal: alarm clock"),
+                15 => f.write_str("signal: terminated"),
+                number => write!(f, "signal: signal {number}"),
+            },
+        }
+    }
+}
+
+/// Takes what a program prints, standard output and standard error together, in the order of printing.
+pub trait Output {
+    /// Takes the next bytes; they may end in the middle of a line or of a character.
+    fn write(&mut self, bytes: &[u8]);
+}
+
+impl Output for Vec<u8> {
+    fn write(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// An [`Output`] that keeps the first bytes up to a limit and counts the rest.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    bytes: Vec<u8>,
+    limit: usize,
+    dropped: u64,
+}
+
+impl Captured {
+    /// Makes one that keeps at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            limit,
+            dropped: 0,
+        }
+    }
+
+    /// Returns the text; bytes that are not UTF-8 become U+FFFD, and a line says how many bytes were dropped, if any.
+    pub fn into_text(self) -> String {
+        let mut text = String::from_utf8_lossy(&self.bytes).into_owned();
+        if self.dropped > 0 {
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            let _ = writeln!(text, "[{} more bytes of output are not shown]", self.dropped);
+        }
+        text
+    }
+}
+
+impl Output for Captured {
+    fn write(&mut self, bytes: &[u8]) {
+        let room = self.limit.saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(&bytes[..room]);
+        self.dropped += (bytes.len() - room) as u64;
+    }
+}
+
+/// Why a program could not be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It could not be started: missing, not executable, or its interpreter is missing.
+    #[error("fork/exec {}: {}", .program.display(), os_text(.source))]
+    Start {
+        /// The executable.
+        program: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Its working directory is missing or cannot be entered.
+    #[error("chdir {}: {}", .directory.display(), os_text(.source))]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Its output could not be read, or its end not be awaited.
+    #[error("running {}: {}", .program.display(), os_text(.source))]
+    Watch {
+        /// The executable.
+        program: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The caller cancelled the run.
+    #[error("{} was cancelled", .program.display())]
+    Cancelled {
+        /// The executable.
+        program: PathBuf,
+    },
+}
+
+/// Runs programs: on this machine, in a sandbox, or only in a test's imagination.
+///
+/// Detection runs the modules of a group at the same time, so implementations are shared between threads.
+pub trait Runner: Sync {
+    /// Runs `command` to its end with an empty standard input, and hands on what it prints.
+    ///
+    /// # Errors
+    /// When it could not be started or watched; a program that ran and failed is an [`Exit`].
+    fn run(&self, command: &Command, output: &mut dyn Output) -> Result<Exit, RunError>;
+}

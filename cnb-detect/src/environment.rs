@@ -1,0 +1,286 @@
+//! The environment of buildpack executables and of launched processes, and the rules by which files change it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::os_text;
+
+/// Variables and their values.
+///
+/// Values are bytes, taken from files without trimming.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+/// What layer directories add to which list variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerUse {
+    /// For the buildpacks that run later in the same build.
+    Build,
+    /// For processes of the built image.
+    Launch,
+}
+
+impl LayerUse {
+    fn paths(self) -> &'static [(&'static str, &'static [&'static str])] {
+        match self {
+            Self::Build => &[
+                ("bin", &["PATH"]),
+                ("lib", &["LD_LIBRARY_PATH", "LIBRARY_PATH"]),
+                ("include", &["CPATH"]),
+                ("pkgconfig", &["PKG_CONFIG_PATH"]),
+            ],
+            Self::Launch => &[("bin", &["PATH"]), ("lib", &["LD_LIBRARY_PATH"])],
+        }
+    }
+}
+
+/// What a file of an environment directory does when its name has no suffix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Sets the variable.
+    Override,
+    /// Sets the variable unless it has a value that is not empty.
+    Default,
+}
+
+/// Why an environment directory could not be applied.
+#[derive(Debug, thiserror::Error)]
+#[error("apply env files from dir '{}': {operation} {}: {}", .directory.display(), .path.display(), os_text(.source))]
+pub struct EnvFileError {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What was tried.
+    pub operation: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+/// The variables of the phase that modules inherit; all others they do not see.
+const INHERITED: [&str; 14] = [
+    "CNB_STACK_ID",
+    "HOSTNAME",
+    "HOME",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LIBRARY_PATH",
+    "CPATH",
+    "PKG_CONFIG_PATH",
+];
+
+/// The variables that hold lists of directories.
+const LISTS: [&str; 5] = ["PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "PKG_CONFIG_PATH"];
+
+impl Environment {
+    /// Makes an empty environment.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes an environment of all variables given; of a name given twice the first counts.
+    pub fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut all = BTreeMap::new();
+        for (name, value) in variables {
+            all.entry(name).or_insert(value);
+        }
+        Self(all)
+    }
+
+    /// Makes the base environment of modules: those of the phase's variables that they may see.
+    pub fn inherited(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        Self::of(
+            variables
+                .into_iter()
+                .filter(|(name, _)| INHERITED.iter().any(|inherited| name == inherited)),
+        )
+    }
+
+    /// Returns the value of a variable.
+    pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
+        self.0.get(name.as_ref()).map(OsString::as_os_str)
+    }
+
+    /// Sets a variable.
+    pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Removes a variable.
+    pub fn remove(&mut self, name: impl AsRef<OsStr>) {
+        self.0.remove(name.as_ref());
+    }
+
+    /// Returns all variables, sorted by name.
+    pub fn into_list(self) -> Vec<(OsString, OsString)> {
+        self.0.into_iter().collect()
+    }
+
+    /// Returns all variables, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    fn bytes(&self, name: &OsStr) -> &[u8] {
+        self.0.get(name).map_or(&[], |value| value.as_bytes())
+    }
+
+    fn join(&mut self, name: OsString, parts: &[&[u8]]) {
+        self.0.insert(name, OsString::from_vec(parts.concat()));
+    }
+
+    /// Returns the environment of one module: this one, with the platform's variables and the operator's build
+    /// configuration applied; this one is not changed.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn for_module(
+        &self,
+        platform_env: Option<&Path>,
+        build_config_env: Option<&Path>,
+    ) -> Result<Self, EnvFileError> {
+        let mut env = self.clone();
+        if let Some(directory) = platform_env {
+            env.apply_platform(directory)?;
+        }
+        if let Some(directory) = build_config_env {
+            env.apply(directory, Action::Default)?;
+        }
+        Ok(env)
+    }
+
+    /// Applies the files of the platform's `env` directory: the file name is the variable, the content its value, which
+    /// replaces the value or, for lists of directories, comes in front of it.
+    ///
+    /// # Errors
+    /// When a file cannot be read; a missing directory is fine.
+    pub fn apply_platform(&mut self, directory: &Path) -> Result<(), EnvFileError> {
+        for (name, content) in env_files(directory)? {
+            let current = self.bytes(&name);
+            if LISTS.iter().any(|list| name == *list) && !current.is_empty() {
+                let current = current.to_vec();
+                self.join(name, &[&content, b":", &current]);
+            } else {
+                self.join(name, &[&content]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the files of an environment directory in byte order of their names: what is in front of the first dot is
+    /// the variable, what is behind it the action.
+    ///
+    /// # Errors
+    /// When a file cannot be read; a missing directory is fine.
+    pub fn apply(&mut self, directory: &Path, plain: Action) -> Result<(), EnvFileError> {
+        let files = env_files(directory)?;
+        let delimiter = |name: &OsStr| {
+            let mut file = name.to_owned();
+            file.push(".delim");
+            files
+                .iter()
+                .find(|(have, _)| *have == file)
+                .map(|(_, content)| content.as_slice())
+        };
+        for (file, content) in &files {
+            let mut parts = file.as_bytes().splitn(2, |byte| *byte == b'.');
+            let name = OsStr::from_bytes(parts.next().unwrap_or_default()).to_owned();
+            let action = match (parts.next(), plain) {
+                (None, Action::Override) => b"override".as_slice(),
+                (None, Action::Default) => b"default",
+                (Some(action), _) => action,
+            };
+            let current = self.bytes(&name).to_vec();
+            match action {
+                b"override" => self.join(name, &[content]),
+                b"default" | b"append" | b"prepend" | b"" if current.is_empty() => self.join(name, &[content]),
+                b"append" => {
+                    let delimiter = delimiter(&name).unwrap_or_default();
+                    self.join(name, &[&current, delimiter, content]);
+                }
+                b"prepend" => {
+                    let delimiter = delimiter(&name).unwrap_or_default();
+                    self.join(name, &[content, delimiter, &current]);
+                }
+                b"" => {
+                    let delimiter = delimiter(&name).unwrap_or(b":");
+                    self.join(name, &[content, delimiter, &current]);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the directories of a layer in front of the list variables they belong to, such as `bin` of `PATH`.
+    ///
+    /// # Errors
+    /// When it cannot be seen whether a directory exists.
+    pub fn apply_layer_root(&mut self, layer: &Path, layer_use: LayerUse) -> Result<(), EnvFileError> {
+        for (directory, variables) in layer_use.paths() {
+            let path = layer.join(directory);
+            match fs::metadata(&path) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => {
+                    return Err(EnvFileError {
+                        directory: layer.to_owned(),
+                        operation: "stat",
+                        path,
+                        source,
+                    });
+                }
+            }
+            for variable in *variables {
+                let current = self.bytes(OsStr::new(variable)).to_vec();
+                let separator: &[u8] = if current.is_empty() { b"" } else { b":" };
+                self.join((*variable).into(), &[path.as_os_str().as_bytes(), separator, &current]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the files of a directory in byte order of their names; directories and links to directories are skipped.
+fn env_files(directory: &Path) -> Result<Vec<(OsString, Vec<u8>)>, EnvFileError> {
+    let wrap = |operation: &'static str, path: &Path| {
+        let (directory, path) = (directory.to_owned(), path.to_owned());
+        move |source| EnvFileError {
+            directory,
+            operation,
+            path,
+            source,
+        }
+    };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(wrap("open", directory)(source)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(wrap("open", directory))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(wrap("lstat", &path))?;
+        let is_directory = if kind.is_symlink() {
+            fs::metadata(&path).map_err(wrap("stat", &path))?.is_dir()
+        } else {
+            kind.is_dir()
+        };
+        if !is_directory {
+            files.push((entry.file_name(), fs::read(&path).map_err(wrap("open", &path))?));
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,76 @@
+//! Why detection fails.
+
+use cnb_order::{ExpandError, LookupError};
+
+/// Why no group was selected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DetectError {
+    /// No group passed.
+    #[error("no buildpacks participating")]
+    NoDetection,
+    /// No group passed, and a module failed with an error rather than declining.
+    #[error("buildpack(s) failed with err")]
+    ModulesFailed,
+    /// The order could not be expanded.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+    /// The files for a detect run could not be made.
+    #[error("preparing detection in {directory}: {message}")]
+    Prepare {
+        /// The temporary directory.
+        directory: String,
+        /// What the operating system said.
+        message: String,
+    },
+    /// The modules of a group offer more combinations of plans than are tried.
+    #[error(
+        "the build plans of the group have more than {limit} combinations; the modules have too many alternatives ([[or]])"
+    )]
+    TooManyTrials {
+        /// How many are tried at most.
+        limit: u64,
+    },
+}
+
+impl DetectError {
+    /// Returns the exit code of the detector for it.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::NoDetection => 20,
+            Self::ModulesFailed => 21,
+            _ => 22,
+        }
+    }
+}
+
+/// Why the Buildpack API of a module is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The descriptor cannot be read.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The text is no version.
+    #[error("failed to parse buildpack API '{api}' for {kind} '{module}'")]
+    Unparsable {
+        /// What the descriptor says.
+        api: String,
+        /// `buildpack` or `extension`.
+        kind: &'static str,
+        /// `id@version`.
+        module: String,
+    },
+    /// The version is not supported.
+    #[error(
+        "failed to set API for {kind} '{module}': buildpack API version '{api}' is incompatible with the lifecycle"
+    )]
+    Unsupported {
+        /// The version.
+        api: String,
+        /// `Buildpack` or `Extension`.
+        kind: &'static str,
+        /// `id@version`.
+        module: String,
+    },
+}

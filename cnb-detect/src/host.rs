@@ -1,0 +1,174 @@
+//! Runs buildpack executables on this machine.
+
+use std::fs;
+use std::io::{self, PipeReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::{Command, Exit, Output, RunError, Runner};
+
+/// Runs programs as children of this process, each in a process group of its own.
+///
+/// Standard input is empty, standard output and standard error are one pipe, and memory stays bounded however much is
+/// printed. A program that ends but leaves children with the pipe open is waited for until they have been silent for
+/// [`linger`](Self::linger).
+#[derive(Clone, Debug)]
+pub struct HostRunner {
+    /// How long children that a program left behind may stay silent before they are no longer listened to.
+    pub linger: Duration,
+    /// Ends all programs started through this runner, with their children.
+    pub cancel: Cancel,
+}
+
+impl Default for HostRunner {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_secs(10),
+            cancel: Cancel::default(),
+        }
+    }
+}
+
+/// A switch that another thread can throw.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Throws the switch; there is no way back.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Says whether it was thrown.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// How often the switch and the end of the child are looked at while nothing is printed.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+
+impl Runner for HostRunner {
+    fn run(&self, command: &Command, output: &mut dyn Output) -> Result<Exit, RunError> {
+        if let Err(source) = enter(&command.directory) {
+            return Err(RunError::Directory {
+                directory: command.directory.clone(),
+                source,
+            });
+        }
+        let (mut child, reader) = start(command).map_err(|source| RunError::Start {
+            program: command.program.clone(),
+            source,
+        })?;
+        let status = self.watch(&mut child, reader, output);
+        if !matches!(status, Ok(Some(_))) {
+            kill_group(&child);
+            let _ = child.wait();
+        }
+        match status {
+            Ok(Some(status)) => Ok(match (status.code(), status.signal()) {
+                (Some(code), _) => Exit::Code(code),
+                (None, signal) => Exit::Signal(signal.unwrap_or_default()),
+            }),
+            Ok(None) => Err(RunError::Cancelled {
+                program: command.program.clone(),
+            }),
+            Err(source) => Err(RunError::Watch {
+                program: command.program.clone(),
+                source,
+            }),
+        }
+    }
+}
+
+/// Says why a directory cannot be a working directory: a failed start alone would not tell.
+fn enter(directory: &Path) -> io::Result<()> {
+    if !fs::metadata(directory)?.is_dir() {
+        return Err(io::Error::from_raw_os_error(rustix::io::Errno::NOTDIR.raw_os_error()));
+    }
+    rustix::fs::access(directory, rustix::fs::Access::EXEC_OK).map_err(io::Error::from)
+}
+
+fn start(command: &Command) -> io::Result<(Child, PipeReader)> {
+    let (reader, writer) = io::pipe()?;
+    let child = std::process::Command::new(&command.program)
+        .args(&command.args)
+        .env_clear()
+        .envs(command.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(&command.directory)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0)
+        .spawn()?;
+    Ok((child, reader))
+}
+
+fn kill_group(child: &Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+impl HostRunner {
+    /// Returns `None` when cancelled.
+    fn watch(
+        &self,
+        child: &mut Child,
+        mut reader: PipeReader,
+        output: &mut dyn Output,
+    ) -> io::Result<Option<ExitStatus>> {
+        let mut buffer = vec![0; 32 * 1024];
+        let mut ended: Option<(ExitStatus, Instant)> = None;
+        let mut open = true;
+        loop {
+            if self.cancel.is_cancelled() {
+                return Ok(None);
+            }
+            let ready = if open {
+                let mut waiting = [PollFd::new(&reader, PollFlags::IN)];
+                match poll(&mut waiting, Some(&LOOK)) {
+                    Ok(count) => count > 0,
+                    Err(rustix::io::Errno::INTR) => false,
+                    Err(error) => return Err(error.into()),
+                }
+            } else {
+                // The program closed its output and goes on.
+                std::thread::sleep(Duration::from_millis(2));
+                false
+            };
+            if ready {
+                match reader.read(&mut buffer) {
+                    Ok(0) => open = false,
+                    Ok(count) => {
+                        output.write(&buffer[..count]);
+                        if let Some((_, since)) = &mut ended {
+                            *since = Instant::now();
+                        }
+                        continue;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            if ended.is_none() {
+                ended = child.try_wait()?.map(|status| (status, Instant::now()));
+            }
+            if let Some((status, since)) = ended
+                && (!open || since.elapsed() >= self.linger)
+            {
+                return Ok(Some(status));
+            }
+        }
+    }
+}

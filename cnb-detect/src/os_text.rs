@@ -1,0 +1,19 @@
+//! Messages of the operating system.
+
+use std::io;
+
+/// Returns the operating system's message in the form that the reference's messages have: lower case, without the number.
+///
+/// ```
+/// let error = std::io::Error::from_raw_os_error(2);
+/// assert_eq!(cnb_detect::os_text(&error), "no such file or directory");
+/// ```
+pub fn os_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
