@@ -1,14 +1,59 @@
-//! rebuild
+//! Decides which images must be rebuilt or rebased, why, and what the build looks like, as pure functions.
+//!
+//! ```
+//! use rebuild_policy::{AdmissionContext, Operation, admit};
+//! use serde_json::json;
+//!
+//! let image = json!({
+//!     "apiVersion": "kpack.io/v1alpha2", "kind": "Image", "metadata": {"name": "app", "namespace": "demo"},
+//!     "spec": {"tag": "reg.example/demo/app", "builder": {"name": "base", "kind": "ClusterBuilder"}, "source": {}},
+//! });
+//! let refusal = admit(&image, Operation::Create, AdmissionContext::default()).unwrap_err();
+//! assert_eq!(
+//!     refusal.to_string(),
+//!     "validation failed: expected exactly one, got neither: spec.source.blob, spec.source.git, spec.source.registry"
+//! );
+//! ```
+//!
+//! - The resources of `kpack.io/v1alpha2`: [`Image`], [`Build`], [`Builder`], [`ClusterBuilder`], [`Buildpack`],
+//!   [`ClusterBuildpack`], [`ClusterStore`], [`ClusterStack`], [`ClusterLifecycle`], [`SourceResolver`]; read them
+//!   with [`decode`], check and complete them with [`admit`].
+//! - Should we build, and why: [`decide`] on a [`Situation`] gives a [`Decision`] with [`Changes`].
+//! - What an Image makes: [`next_build`], [`source_resolver`], [`cache_claim`]; what it drops: [`surplus_builds`];
+//!   how it stands: [`settled_status`], [`created_status`], [`running_status`], [`builder_missing_status`].
+//!
+//! Not here: clocks, files, registries, clusters (see `kpack-engine`), reading and assembling builder images (see
+//! `cnb-order`, `cnb-layers`).
+//! Specification: kpack 0.17.2, `kpack.io/v1alpha2`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod admit;
+mod change;
+mod decide;
 mod decode;
+mod dependents;
+mod go_json;
+mod history;
+mod image_status;
+mod key;
 mod md5;
 mod name;
+mod next_build;
+mod rebase;
 mod resource;
 mod termination;
 
+pub use admit::{Admission, AdmissionContext, CONTROLLER_USER, FieldError, FieldErrors, Operation, Refusal, admit};
+pub use change::{BuildConfig, BuildpackVersion, Change, Changes, Priority, Reason};
+pub use decide::{BuilderView, DecideError, Decision, Situation, Waiting, decide};
 pub use decode::{DecodeError, decode};
+pub use dependents::{cache_claim, cache_claim_name, source_resolver};
+pub use history::{latest_build, surplus_builds};
+pub use image_status::{builder_missing_status, created_status, running_status, settled_status};
+pub use key::*;
 pub use name::child_name;
+pub use next_build::{InvalidBuildNumber, NextBuild, build_number, next_build, next_build_number};
+pub use rebase::is_rebase;
 pub use resource::*;
 pub use termination::{BuildMetadata, TerminationMessageError};

@@ -1,13 +1,13 @@
 //! The recorded termination messages.
 
+mod fixture;
+
 use rebuild_policy::{BuildMetadata, BuildpackMetadata, TerminationMessageError};
 use serde_json::{Value, json};
 
 fn cases() -> Vec<Value> {
-    let document: Value = serde_json::from_str(include_str!("fixtures/resources/termination-message.json")).unwrap();
-    document["cases"].as_array().unwrap().clone()
+    fixture::cases(include_str!("fixtures/resources/termination-message.json"))
 }
-
 #[test]
 fn recorded_messages_decode_to_the_recorded_metadata() {
     for case in cases().iter().filter(|case| case.get("message").is_some()) {

@@ -64,6 +64,17 @@ pub struct BuilderSpec {
     pub service_account_name: String,
 }
 
+impl BuilderSpec {
+    /// Returns the service account, under whichever name it was given.
+    pub fn account(&self) -> &str {
+        if self.service_account_name.is_empty() {
+            &self.service_account
+        } else {
+            &self.service_account_name
+        }
+    }
+}
+
 /// One alternative of an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -80,8 +91,7 @@ pub struct GroupEntry {
     /// Kind, name and so on of a Buildpack or ClusterBuildpack.
     #[serde(flatten)]
     pub reference: ObjectReference,
-    /// Id of the buildpack.
-    #[serde(skip_serializing_if = "is_default")]
+    /// Id of the buildpack; written even when empty.
     pub id: String,
     /// Its version; empty = the highest.
     #[serde(skip_serializing_if = "is_default")]

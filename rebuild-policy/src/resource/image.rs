@@ -189,8 +189,10 @@ pub struct Cosign {
 #[serde(default, rename_all = "camelCase")]
 pub struct CosignAnnotation {
     /// Its key.
+    #[serde(skip_serializing_if = "is_default")]
     pub name: String,
     /// Its value.
+    #[serde(skip_serializing_if = "is_default")]
     pub value: String,
 }
 
