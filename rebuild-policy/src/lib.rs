@@ -30,6 +30,7 @@
 
 mod admit;
 mod change;
+mod change_log;
 mod decide;
 mod decode;
 mod dependents;
@@ -46,6 +47,7 @@ mod termination;
 
 pub use admit::{Admission, AdmissionContext, CONTROLLER_USER, FieldError, FieldErrors, Operation, Refusal, admit};
 pub use change::{BuildConfig, BuildpackVersion, Change, Changes, Priority, Reason};
+pub use change_log::{ChangeLogError, change_lines, change_log};
 pub use decide::{BuilderView, DecideError, Decision, Situation, Waiting, decide};
 pub use decode::{DecodeError, decode};
 pub use dependents::{cache_claim, cache_claim_name, source_resolver};
