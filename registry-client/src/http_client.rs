@@ -1,14 +1,32 @@
-//! The one place that makes connections.
+//! The one place that sends requests.
 
 use std::{fmt, sync::Arc};
 
-use http::{Request, Response};
+use http::{
+    Method, Request, Response, StatusCode, Uri,
+    header::{AUTHORIZATION, COOKIE, LOCATION},
+};
+use registry_auth::{Origin, Scheme};
 
 use crate::{
+    agent::Agents,
     body::{AnswerBody, Body},
     http_error::{HttpError, HttpErrorKind},
+    location,
     policy::HttpPolicy,
 };
+
+/// Carries one request to its host and brings the answer back.
+///
+/// The one implementation that opens connections is made by [`Http::new`]; others record, answer from memory or
+/// inject faults.
+pub trait Transport: Send + Sync {
+    /// Sends one request and returns the answer, whatever its status; follows nothing.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, HttpError>;
+}
 
 /// Sends requests as an [`HttpPolicy`] says. Cheap to clone; clones share connections.
 ///
@@ -16,6 +34,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Http {
     policy: Arc<HttpPolicy>,
+    transport: Arc<dyn Transport>,
 }
 
 impl Http {
@@ -24,9 +43,15 @@ impl Http {
     /// # Errors
     /// When a certificate or proxy of the policy is malformed.
     pub fn new(policy: &HttpPolicy) -> Result<Self, HttpError> {
-        Ok(Self {
+        Ok(Self::with_transport(policy, Arc::new(Agents::new(policy)?)))
+    }
+
+    /// Makes a sender that leaves the connections to `transport`.
+    pub fn with_transport(policy: &HttpPolicy, transport: Arc<dyn Transport>) -> Self {
+        Self {
             policy: Arc::new(policy.clone()),
-        })
+            transport,
+        }
     }
 
     /// Returns the policy.
@@ -39,10 +64,10 @@ impl Http {
     /// # Errors
     /// When there is no answer. Errors of the answer's body come from reading it.
     pub fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, HttpError> {
-        Err(HttpError::new(request.uri(), HttpErrorKind::Connect))
+        self.transport.send(request)
     }
 
-    /// Sends a request without a body, and follows up to ten redirects.
+    /// Sends a request without a body (`GET` or `HEAD`), and follows up to ten redirects.
     ///
     /// `Authorization` and `Cookie` are left out as soon as a redirect leads to another origin. Redirects from https
     /// to http, and from a public host into a private network, are refused.
@@ -50,7 +75,56 @@ impl Http {
     /// # Errors
     /// As [`Http::send`], and [`HttpErrorKind::Redirect`].
     pub fn send_following(&self, request: Request<()>) -> Result<Response<AnswerBody>, HttpError> {
-        self.send(request.map(|()| Body::empty()))
+        let (mut parts, ()) = request.into_parts();
+        for _ in 0..=10 {
+            let next = Request::from_parts(parts.clone(), Body::empty());
+            let answer = self.send(next)?;
+            let Some(target) = redirect_of(&answer) else {
+                return Ok(answer);
+            };
+            let refused = |problem: &'static str| {
+                HttpError::new(origin_text(&parts.uri), HttpErrorKind::Redirect).because(problem)
+            };
+            let target = location::resolve(&parts.uri, target).ok_or_else(|| refused("its target is no address"))?;
+            let same_origin = location::check(&parts.uri, &target).map_err(refused)?;
+            if !same_origin {
+                parts.headers.remove(AUTHORIZATION);
+                parts.headers.remove(COOKIE);
+            }
+            if answer.status() == StatusCode::SEE_OTHER && parts.method != Method::HEAD {
+                parts.method = Method::GET;
+            }
+            parts.uri = target;
+        }
+        Err(HttpError::new(origin_text(&parts.uri), HttpErrorKind::Redirect)
+            .because("there are more than ten in a row"))
+    }
+
+    /// Tells which schemes to try for a registry, in this order.
+    pub(crate) fn schemes(&self, registry: &registry_auth::RegistryHost) -> &'static [Scheme] {
+        if HttpPolicy::lists(&self.policy.plain_http_hosts, registry.as_str()) {
+            return &[Scheme::Http];
+        }
+        let insecure = HttpPolicy::lists(&self.policy.insecure_hosts, registry.as_str());
+        if insecure || registry.scheme() == Scheme::Http {
+            return &[Scheme::Https, Scheme::Http];
+        }
+        &[Scheme::Https]
+    }
+}
+
+/// Returns the target of a redirect; `None` for every other answer.
+pub(crate) fn redirect_of<B>(answer: &Response<B>) -> Option<&str> {
+    let redirect = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let target = answer.headers().get(LOCATION).filter(|_| redirect)?;
+    target.to_str().ok()
+}
+
+/// Names where an address leads, without its path and query.
+pub(crate) fn origin_text(address: &Uri) -> String {
+    match Origin::of(address) {
+        Ok(origin) => origin.to_string(),
+        Err(_) => address.host().unwrap_or("no host").to_owned(),
     }
 }
 

@@ -87,7 +87,7 @@ impl HttpError {
     /// Tells what kind of failure an error of reading or writing a connection is.
     pub(crate) fn kind_of(error: &io::Error) -> HttpErrorKind {
         use io::ErrorKind as Kind;
-        if let Some(kind) = tls_kind(error) {
+        if let Some(kind) = inner_kind(error) {
             return kind;
         }
         match error.kind() {
@@ -103,11 +103,14 @@ impl HttpError {
     }
 }
 
-/// Looks for an error of rustls among the causes.
-fn tls_kind(error: &io::Error) -> Option<HttpErrorKind> {
+/// Looks for a more telling error among the causes.
+fn inner_kind(error: &io::Error) -> Option<HttpErrorKind> {
     let inner = error.get_ref()?;
     let mut cause: Option<&(dyn Error + 'static)> = Some(inner);
     while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<ureq::Error>() {
+            return Some(crate::agent::kind_of(error));
+        }
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(rustls_kind(tls));
         }

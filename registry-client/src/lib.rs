@@ -16,7 +16,7 @@
 //!
 //! - Operations: [`Client`]; what they give: [`Descriptor`], [`RawManifest`], [`BlobReader`], [`BlobUpload`].
 //! - How connections are made: [`HttpPolicy`], [`ProxyPolicy`], [`RetryPolicy`], [`Clock`].
-//! - Requests to what is no registry: [`Http`], [`Body`], [`AnswerBody`].
+//! - Requests to what is no registry: [`Http`], [`Body`], [`AnswerBody`]; what carries them: [`Transport`].
 //! - Why it failed: [`RegistryError`] with [`Operation`] and [`Reason`]; [`HttpError`].
 //!
 //! Not here: who one is (see `registry-auth`), what a manifest says (see `cnb-layers`).
@@ -24,6 +24,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod agent;
+mod answer;
+mod authorization;
 mod blob;
 mod body;
 mod client;
@@ -32,7 +35,14 @@ mod descriptor;
 mod error;
 mod http_client;
 mod http_error;
+mod location;
 mod policy;
+mod proxy;
+mod push;
+mod retry;
+mod session;
+mod tags;
+mod tls;
 mod upload;
 
 pub use blob::BlobReader;
@@ -41,7 +51,7 @@ pub use client::Client;
 pub use clock::{Clock, SystemClock};
 pub use descriptor::{Descriptor, RawManifest};
 pub use error::{ClientError, Operation, Reason, RegistryError, ServerError};
-pub use http_client::Http;
+pub use http_client::{Http, Transport};
 pub use http_error::{HttpError, HttpErrorKind};
 pub use policy::{HttpPolicy, ProxyPolicy, RetryPolicy};
 pub use upload::BlobUpload;

@@ -1,38 +1,107 @@
 //! A blob of unknown size as it is written.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    sync::Arc,
+};
 
-use registry_auth::Digest;
+use http::Uri;
+use registry_auth::{Digest, Repository, Scope};
 
-use crate::error::RegistryError;
+use crate::{
+    error::{Operation, RegistryError},
+    push,
+    session::{Call, Session},
+};
 
 /// Uploads a blob whose size and digest are not known beforehand.
 ///
 /// Bytes are collected up to the policy's `upload_chunk` and sent in one request then, so that a broken request can
 /// be repeated. A blob that fits into one chunk is sent in one go at the end, and not at all if it is there already.
-/// An upload that is dropped unfinished is cancelled.
-#[derive(Debug)]
+/// An upload that is dropped unfinished is cancelled. An error of writing holds a [`RegistryError`].
 pub struct BlobUpload {
+    session: Arc<Session>,
+    repository: Repository,
+    chunk: usize,
     buffer: Vec<u8>,
+    started: Option<Uri>,
+    sent: u64,
 }
 
 impl BlobUpload {
+    pub(crate) fn new(session: &Arc<Session>, repository: &Repository) -> Self {
+        Self {
+            chunk: session.http.policy().upload_chunk.max(1),
+            session: Arc::clone(session),
+            repository: repository.clone(),
+            buffer: Vec::new(),
+            started: None,
+            sent: 0,
+        }
+    }
+
     /// Sends what is left and closes the upload.
     ///
     /// # Errors
-    /// When the bytes written are not those of `digest`, or the registry does not take them.
-    pub fn finish(self, digest: &Digest) -> Result<(), RegistryError> {
-        let _ = digest;
+    /// When the registry does not take it, because the bytes written are not those of `digest` for example.
+    pub fn finish(mut self, digest: &Digest) -> Result<(), RegistryError> {
+        let bytes = std::mem::take(&mut self.buffer);
+        let Some(upload) = self.started.take() else {
+            let bytes: Arc<[u8]> = bytes.into();
+            let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(Arc::clone(&bytes)))) };
+            return push::whole(&self.session, &self.repository, digest, bytes.len() as u64, &mut open);
+        };
+        let call = call(&self.repository);
+        push::part(&self.session, &call, &upload, self.sent, &bytes, Some(digest))?;
         Ok(())
     }
+
+    fn send(&mut self) -> Result<(), RegistryError> {
+        let call = call(&self.repository);
+        let upload = match self.started.take() {
+            Some(upload) => upload,
+            None => push::start(&self.session, &call)?,
+        };
+        let next = push::part(&self.session, &call, &upload, self.sent, &self.buffer, None)?;
+        self.sent += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.started = Some(next);
+        Ok(())
+    }
+}
+
+fn call(repository: &Repository) -> Call<'_> {
+    Call::new(repository, Operation::PushBlob(None), Scope::push(repository))
 }
 
 impl Write for BlobUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.write(bytes)
+        // A full chunk is sent only when there is more, so that the last one closes the upload.
+        if self.buffer.len() >= self.chunk && !bytes.is_empty() {
+            self.send()?;
+        }
+        let room = self.chunk - self.buffer.len();
+        let count = room.min(bytes.len());
+        self.buffer.extend_from_slice(&bytes[..count]);
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for BlobUpload {
+    fn drop(&mut self) {
+        if let Some(upload) = self.started.take() {
+            push::cancel(&self.session, &call(&self.repository), &upload);
+        }
+    }
+}
+
+impl fmt::Debug for BlobUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlobUpload({}, {} bytes sent)", self.repository, self.sent)
     }
 }

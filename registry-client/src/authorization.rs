@@ -1,0 +1,215 @@
+//! The `Authorization` header of requests to one registry.
+
+use std::{collections::HashMap, time::SystemTime};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use registry_auth::{
+    Challenge, Credential, CredentialKind, Exchange, Keychain, MAX_TOKEN_ANSWER, Origin, Realm, RealmPolicy,
+    Repository, ScopeSet, Secret, Token, TokenError, exchange_for, parse_token, token_request,
+};
+
+use crate::{answer, body::Body, error::Reason, http_client::Http, http_client::origin_text, retry::Attempts};
+
+/// What is known about how one registry wants to be asked.
+#[derive(Debug, Default)]
+pub(crate) struct Authorization {
+    wanted: Option<Wanted>,
+    credentials: HashMap<Repository, Credential>,
+    tokens: Vec<Held>,
+}
+
+/// What the registry asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    Basic,
+    Bearer {
+        realm: Realm,
+        service: Option<String>,
+    },
+    /// A realm that must not be asked; an error only when the registry insists.
+    Other,
+}
+
+/// A token in store.
+#[derive(Debug)]
+struct Held {
+    credential: Credential,
+    scopes: ScopeSet,
+    token: Token,
+}
+
+/// What went along with a request.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// Whether the request went to the registry itself and not where it pointed to.
+    pub(crate) to_registry: bool,
+    /// The header, if there was one.
+    pub(crate) header: Option<Secret>,
+}
+
+impl Authorization {
+    /// Makes a header's value that is not shown.
+    pub(crate) fn value(header: &Secret) -> Result<HeaderValue, Reason> {
+        let mut value = HeaderValue::from_str(header.expose()).map_err(|_| Reason::Token(TokenError::Header))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Returns the header to send for `scopes`, from store or from the token server.
+    pub(crate) fn header(
+        &mut self,
+        http: &Http,
+        keychain: &dyn Keychain,
+        repository: &Repository,
+        scopes: &ScopeSet,
+    ) -> Result<Option<Secret>, Reason> {
+        let credential = self.credential(keychain, repository)?;
+        if let CredentialKind::Registry(token) = credential.kind() {
+            return Ok(Some(Secret::new(format!("Bearer {}", token.expose()))));
+        }
+        match self.wanted.clone() {
+            None | Some(Wanted::Other) => Ok(None),
+            Some(Wanted::Basic) => Ok(credential.basic_authorization()),
+            Some(Wanted::Bearer { realm, service }) => {
+                let now = http.policy().clock.now();
+                let held = self.tokens.iter().find(|held| {
+                    held.credential == credential && held.scopes.contains(scopes) && held.token.is_fresh(now)
+                });
+                if let Some(held) = held {
+                    return Ok(Some(held.token.authorization()));
+                }
+                let token = fetch(http, &realm, service.as_deref(), scopes, &credential)?;
+                let header = token.authorization();
+                self.tokens.retain(|held| held.token.is_fresh(now));
+                self.tokens.push(Held {
+                    credential,
+                    scopes: scopes.clone(),
+                    token,
+                });
+                Ok(Some(header))
+            }
+        }
+    }
+
+    /// Takes in what a 401 asks for; `true` when another attempt may succeed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a different thing, and there is one caller"
+    )]
+    pub(crate) fn learn(
+        &mut self,
+        keychain: &dyn Keychain,
+        repository: &Repository,
+        scopes: &mut ScopeSet,
+        sent: &Sent,
+        headers: &HeaderMap,
+        origin: &Origin,
+        policy: &RealmPolicy,
+    ) -> Result<bool, Reason> {
+        let Some(challenge) = Challenge::pick(headers) else {
+            return Ok(false);
+        };
+        let credential = self.credential(keychain, repository)?;
+        match challenge.scheme() {
+            "basic" => {
+                self.wanted = Some(Wanted::Basic);
+                let header = credential.basic_authorization();
+                Ok(header.is_some() && header != sent.header)
+            }
+            "bearer" => {
+                self.wanted = Some(bearer(&challenge, origin, policy)?);
+                if matches!(credential.kind(), CredentialKind::Registry(_)) {
+                    return Ok(false);
+                }
+                // The token that was just refused is of no more use, whatever it says about its life.
+                self.tokens
+                    .retain(|held| Some(held.token.authorization()) != sent.header);
+                *scopes = scopes.union(&ScopeSet::parse(challenge.parameter("scope").unwrap_or_default()));
+                Ok(true)
+            }
+            other => Err(Reason::Challenge(other.chars().take(40).collect())),
+        }
+    }
+
+    /// Takes in what the first contact with a registry asks for.
+    pub(crate) fn expect_challenge(&mut self, headers: &HeaderMap, origin: &Origin, policy: &RealmPolicy) {
+        self.wanted = Challenge::pick(headers).map(|challenge| match challenge.scheme() {
+            "basic" => Wanted::Basic,
+            "bearer" => bearer(&challenge, origin, policy).unwrap_or(Wanted::Other),
+            _ => Wanted::Other,
+        });
+    }
+
+    /// Asks the keychain, once for each repository.
+    fn credential(&mut self, keychain: &dyn Keychain, repository: &Repository) -> Result<Credential, Reason> {
+        if let Some(credential) = self.credentials.get(repository) {
+            return Ok(credential.clone());
+        }
+        let found = keychain.find(repository).map_err(Reason::Keychain)?.unwrap_or_default();
+        self.credentials.insert(repository.clone(), found.clone());
+        Ok(found)
+    }
+}
+
+fn bearer(challenge: &Challenge, origin: &Origin, policy: &RealmPolicy) -> Result<Wanted, Reason> {
+    let realm = challenge.parameter("realm").unwrap_or_default();
+    let realm = origin
+        .check_realm(realm, policy)
+        .map_err(|error| Reason::Token(error.into()))?;
+    Ok(Wanted::Bearer {
+        realm,
+        service: challenge.parameter("service").map(str::to_owned),
+    })
+}
+
+/// Asks the token server, again when it stumbles.
+fn fetch(
+    http: &Http,
+    realm: &Realm,
+    service: Option<&str>,
+    scopes: &ScopeSet,
+    credential: &Credential,
+) -> Result<Token, Reason> {
+    let policy = http.policy();
+    let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
+    let mut exchange = exchange_for(credential);
+    loop {
+        let request = token_request(realm, service, scopes, credential, exchange).map_err(Reason::Token)?;
+        let received_at = policy.clock.now();
+        let error = match ask(http, request) {
+            Ok(answer) if exchange == Exchange::Refresh && answer.status() == StatusCode::NOT_FOUND => {
+                exchange = Exchange::Get;
+                continue;
+            }
+            Ok(answer) => match read(realm, &answer, received_at) {
+                Ok(token) => return Ok(token),
+                Err(error) => Reason::Token(error),
+            },
+            Err(reason) => reason,
+        };
+        let again = match &error {
+            Reason::Token(error) => error.status().is_some_and(crate::error::is_retryable_status),
+            Reason::Http(error) => error.kind.is_retryable(),
+            _ => false,
+        };
+        if !(again && attempts.wait(None)) {
+            return Err(error);
+        }
+    }
+}
+
+fn read(realm: &Realm, answer: &Response<Vec<u8>>, received_at: SystemTime) -> Result<Token, TokenError> {
+    parse_token(realm, answer, received_at)
+}
+
+fn ask(http: &Http, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Reason> {
+    let place = origin_text(request.uri());
+    let answer = if request.method() == Method::GET {
+        http.send_following(request.map(|_| ()))
+    } else {
+        http.send(request.map(Body::from))
+    };
+    let (parts, body) = answer.map_err(Reason::Http)?.into_parts();
+    let body = answer::read_body(&place, body, MAX_TOKEN_ANSWER as u64)?;
+    Ok(Response::from_parts(parts, body))
+}

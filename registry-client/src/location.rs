@@ -1,0 +1,133 @@
+//! Where a server points to: redirects, upload addresses, next pages.
+
+use http::Uri;
+use registry_auth::{Origin, Scheme};
+
+/// Resolves what a `Location` or `Link` holds against the address of the request.
+pub(crate) fn resolve(base: &Uri, target: &str) -> Option<Uri> {
+    let target = target.split('#').next().unwrap_or_default();
+    if target.is_empty() || target.chars().any(|c| c.is_control() || c == '\\') {
+        return None;
+    }
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let is_absolute = target.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    });
+    let text = if is_absolute {
+        target.to_owned()
+    } else if let Some(rest) = target.strip_prefix("//") {
+        format!("{scheme}://{rest}")
+    } else if target.starts_with('/') {
+        format!("{scheme}://{authority}{target}")
+    } else if target.starts_with('?') {
+        format!("{scheme}://{authority}{}{target}", base.path())
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{target}")
+    };
+    text.parse().ok()
+}
+
+/// Tells whether `target` has the same origin as `base`, so that credentials may go along.
+///
+/// # Errors
+/// When it must not be followed at all, and why.
+pub(crate) fn check(base: &Uri, target: &Uri) -> Result<bool, &'static str> {
+    let from = Origin::of(base).map_err(|error| error.problem)?;
+    let to = Origin::of(target).map_err(|error| error.problem)?;
+    if from == to {
+        return Ok(true);
+    }
+    if from.scheme() == Scheme::Https && to.scheme() == Scheme::Http {
+        return Err("it leaves https for plain http");
+    }
+    if to.is_private() && !from.is_private() && from.host() != to.host() {
+        return Err("it leads into a private network");
+    }
+    Ok(false)
+}
+
+/// Adds `name=value` to the query of an address, behind what is there.
+pub(crate) fn with_parameter(address: &Uri, name: &str, value: &str) -> Option<Uri> {
+    let value = value.replace(':', "%3A");
+    let separator = match address.query() {
+        None => "?",
+        Some("") => "",
+        Some(_) => "&",
+    };
+    format!("{address}{separator}{name}={value}").parse().ok()
+}
+
+/// Names an address without its query, which may hold a signature.
+pub(crate) fn without_query(address: &str) -> String {
+    address
+        .split(['?', '#'])
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect()
+}
+
+/// Finds the target of `rel="next"` in a `Link` header.
+pub(crate) fn next_link(header: &str) -> Option<&str> {
+    header.split(',').find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let next = parameters.split(';').any(|parameter| {
+            let parameter = parameter.trim().to_ascii_lowercase();
+            parameter == "rel=\"next\"" || parameter == "rel=next"
+        });
+        next.then_some(target)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn targets_are_resolved_like_links() {
+        let base = uri("https://reg.example.com/v2/a/blobs/uploads/");
+        for (target, expected) in [
+            ("/v2/x?y=1", Some("https://reg.example.com/v2/x?y=1")),
+            ("//other.example/x", Some("https://other.example/x")),
+            ("https://other.example/x#part", Some("https://other.example/x")),
+            (
+                "id?state=1",
+                Some("https://reg.example.com/v2/a/blobs/uploads/id?state=1"),
+            ),
+            ("?state=1", Some("https://reg.example.com/v2/a/blobs/uploads/?state=1")),
+            ("", None),
+            ("/a\nb", None),
+        ] {
+            let found = resolve(&base, target).map(|found| found.to_string());
+            assert_eq!(found.as_deref(), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn only_the_same_origin_gets_credentials_and_some_are_not_followed() {
+        let base = uri("https://reg.example.com/v2/");
+        assert_eq!(check(&base, &uri("https://REG.example.com:443/x")), Ok(true));
+        assert_eq!(check(&base, &uri("https://storage.example.net/x")), Ok(false));
+        assert!(check(&base, &uri("http://reg.example.com/x")).is_err());
+        assert!(check(&base, &uri("https://169.254.169.254/latest")).is_err());
+        assert!(check(&base, &uri("https://[::ffff:127.0.0.1]/")).is_err());
+        assert!(check(&base, &uri("https://me:secret@reg.example.com/")).is_err());
+    }
+
+    #[test]
+    fn the_next_page_is_found_among_other_links() {
+        assert_eq!(
+            next_link("</v2/a/tags/list?last=b&n=1>; rel=\"next\""),
+            Some("/v2/a/tags/list?last=b&n=1")
+        );
+        assert_eq!(next_link("<a>; rel=prev, <b>; rel=next"), Some("b"));
+        assert_eq!(next_link("<a>; rel=prev"), None);
+        assert_eq!(next_link("a"), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! How blobs are sent.
+
+use std::io::{self, Read};
+
+use http::{
+    Request, Response, StatusCode, Uri,
+    header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE},
+};
+use registry_auth::{Digest, Repository, Scope, ScopeSet};
+
+use crate::{
+    answer,
+    blob::build,
+    body::{AnswerBody, Body},
+    error::{Operation, Reason, RegistryError},
+    location,
+    retry::Attempts,
+    session::{Call, Session},
+};
+
+const BYTES: &str = "application/octet-stream";
+
+/// Asks whether a blob is there; returns its size if the registry tells it, and 0 if it does not.
+pub(crate) fn exists(session: &Session, call: &Call<'_>, digest: &Digest) -> Result<Option<u64>, RegistryError> {
+    session.run(
+        call,
+        |root| build(Request::head(root.address(call.repository, &format!("blobs/{digest}"))?).body(Body::empty())),
+        |_, answer| match answer.status() {
+            StatusCode::OK => Ok(Some(answer::content_length(answer.headers()).unwrap_or(0))),
+            // Storage elsewhere: the registry would not lead there if it did not have the blob.
+            status if status.is_redirection() => Ok(Some(0)),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(answer::bare_failure(status)),
+        },
+    )
+}
+
+/// Starts an upload and returns where it goes on.
+pub(crate) fn start(session: &Session, call: &Call<'_>) -> Result<Uri, RegistryError> {
+    if let Some(address) = session.take_upload(call.repository) {
+        return Ok(address);
+    }
+    session.run(
+        call,
+        |root| build(Request::post(root.address(call.repository, "blobs/uploads/")?).body(Body::empty())),
+        |address, answer| match answer.status() {
+            StatusCode::ACCEPTED => next(address, &answer),
+            _ => Err(answer::failure(answer)),
+        },
+    )
+}
+
+/// Finds where an upload goes on.
+fn next(address: &Uri, answer: &Response<AnswerBody>) -> Result<Uri, Reason> {
+    let target = answer.headers().get(LOCATION).and_then(|target| target.to_str().ok());
+    let target = target.ok_or_else(|| Reason::Answer("an upload has no Location".to_owned()))?;
+    let refused = |problem| Reason::Location {
+        address: location::without_query(target),
+        problem,
+    };
+    let resolved = location::resolve(address, target).ok_or_else(|| refused("it is no address"))?;
+    location::check(address, &resolved).map_err(refused)?;
+    Ok(resolved)
+}
+
+/// Sends a blob in one request, with all that goes before it, as often as the policy allows.
+pub(crate) fn whole(
+    session: &Session,
+    repository: &Repository,
+    digest: &Digest,
+    size: u64,
+    open: &mut dyn FnMut() -> io::Result<Box<dyn Read + Send>>,
+) -> Result<(), RegistryError> {
+    let call = Call::new(
+        repository,
+        Operation::PushBlob(Some(digest.clone())),
+        Scope::push(repository),
+    );
+    let policy = session.http.policy();
+    let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
+    loop {
+        // After a break this also tells whether the blob did arrive, and whether the token still counts.
+        if exists(session, &call, digest)?.is_some() {
+            return Ok(());
+        }
+        let error = match start(session, &call).and_then(|upload| close(session, &call, &upload, digest, size, open)) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if !(error.is_retryable() && attempts.wait(error.retry_after())) {
+            return Err(error);
+        }
+    }
+}
+
+/// Closes an upload with its last bytes, all of them if there were none before.
+fn close(
+    session: &Session,
+    call: &Call<'_>,
+    upload: &Uri,
+    digest: &Digest,
+    size: u64,
+    open: &mut dyn FnMut() -> io::Result<Box<dyn Read + Send>>,
+) -> Result<(), RegistryError> {
+    session.run(
+        &call.once(),
+        |_| {
+            let reader = open().map_err(Reason::Local)?;
+            let request = Request::put(closing(upload, digest)?).header(CONTENT_TYPE, BYTES);
+            build(request.body(Body::sized(size, reader)))
+        },
+        |_, answer| match answer.status() {
+            StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK => Ok(()),
+            _ => Err(answer::failure(answer)),
+        },
+    )
+}
+
+fn closing(upload: &Uri, digest: &Digest) -> Result<Uri, Reason> {
+    let address = location::with_parameter(upload, "digest", digest.as_str());
+    address.ok_or_else(|| Reason::Answer("an upload's Location is no address".to_owned()))
+}
+
+/// Sends one part of an upload that holds `start` bytes already; returns where it goes on.
+///
+/// After a break the registry is asked how far it got.
+pub(crate) fn part(
+    session: &Session,
+    call: &Call<'_>,
+    upload: &Uri,
+    start: u64,
+    bytes: &[u8],
+    last: Option<&Digest>,
+) -> Result<Uri, RegistryError> {
+    let policy = session.http.policy();
+    let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
+    let (mut upload, mut done) = (upload.clone(), 0);
+    loop {
+        let rest = bytes.get(done..).unwrap_or_default();
+        let sent = send_part(session, call, &upload, start + done as u64, rest, last);
+        let error = match sent {
+            Ok(next) => return Ok(next),
+            Err(error) => error,
+        };
+        if !(error.is_retryable() && attempts.wait(error.retry_after())) {
+            return Err(error);
+        }
+        if let Some(digest) = last
+            && exists(session, call, digest)?.is_some()
+        {
+            return Ok(upload);
+        }
+        let held;
+        (upload, held) = progress(session, call, &upload)?;
+        let known = held.checked_sub(start).and_then(|known| usize::try_from(known).ok());
+        done = match known {
+            Some(known) if known <= bytes.len() => known,
+            // Bytes are missing that are here no more, or there are some that were never sent.
+            _ => return Err(error),
+        };
+    }
+}
+
+fn send_part(
+    session: &Session,
+    call: &Call<'_>,
+    upload: &Uri,
+    start: u64,
+    bytes: &[u8],
+    last: Option<&Digest>,
+) -> Result<Uri, RegistryError> {
+    session.run(
+        &call.once(),
+        |_| {
+            let request = match last {
+                Some(digest) => Request::put(closing(upload, digest)?),
+                None => Request::patch(upload.clone()),
+            };
+            let mut request = request.header(CONTENT_TYPE, BYTES);
+            if !bytes.is_empty() {
+                request = request.header(CONTENT_RANGE, format!("{start}-{}", start + bytes.len() as u64 - 1));
+            }
+            build(request.body(Body::from(bytes.to_vec())))
+        },
+        |address, answer| match (answer.status(), last) {
+            (StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK, Some(_)) => Ok(upload.clone()),
+            (StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT, None) => next(address, &answer),
+            _ => Err(answer::failure(answer)),
+        },
+    )
+}
+
+/// Asks how many bytes an upload holds, and where it goes on.
+fn progress(session: &Session, call: &Call<'_>, upload: &Uri) -> Result<(Uri, u64), RegistryError> {
+    session.run(
+        call,
+        |_| build(Request::get(upload.clone()).body(Body::empty())),
+        |address, answer| match answer.status() {
+            StatusCode::NO_CONTENT | StatusCode::OK | StatusCode::ACCEPTED => {
+                let range = answer.headers().get(RANGE).and_then(|range| range.to_str().ok());
+                let end = range.and_then(|range| range.rsplit('-').next()?.parse::<u64>().ok());
+                // An upload without a byte is written `0-0`, as one with a single byte is; the latter is not made here.
+                let held = end.map_or(0, |end| if end == 0 { 0 } else { end + 1 });
+                Ok((next(address, &answer).unwrap_or_else(|_| upload.clone()), held))
+            }
+            _ => Err(answer::failure(answer)),
+        },
+    )
+}
+
+/// Asks the registry to make a blob of `from` one of `to`; `false` if it does not.
+pub(crate) fn mount(
+    session: &Session,
+    from: &Repository,
+    to: &Repository,
+    digest: &Digest,
+) -> Result<bool, RegistryError> {
+    if from.registry() != to.registry() {
+        return Ok(false);
+    }
+    let scopes: ScopeSet = [Scope::push(to), Scope::pull(from)].into_iter().collect();
+    let call = Call::new(to, Operation::MountBlob(digest.clone(), from.clone()), scopes);
+    let started = session.run(
+        &call,
+        |root| {
+            let address = root.address(to, "blobs/uploads/")?;
+            let address = location::with_parameter(&address, "mount", digest.as_str())
+                .and_then(|address| location::with_parameter(&address, "from", from.path()));
+            let address = address.ok_or_else(|| Reason::Answer("a repository is no part of an address".to_owned()))?;
+            build(Request::post(address).body(Body::empty()))
+        },
+        |address, answer| match answer.status() {
+            StatusCode::CREATED => Ok(None),
+            StatusCode::ACCEPTED => next(address, &answer).map(Some),
+            _ => Err(answer::failure(answer)),
+        },
+    );
+    match started {
+        Ok(None) => Ok(true),
+        Ok(Some(upload)) => {
+            // The registry has begun an upload instead, which the next one continues.
+            session.keep_upload(to, upload);
+            Ok(false)
+        }
+        // Not allowed to read there, or mounts are not known here: the blob can still be sent.
+        Err(error) if error.status().is_some_and(|status| (400..500).contains(&status)) && !error.is_retryable() => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives up an upload; it does no harm if that fails.
+pub(crate) fn cancel(session: &Session, call: &Call<'_>, upload: &Uri) {
+    let cancelled = session.run(
+        &call.once(),
+        |_| build(Request::delete(upload.clone()).body(Body::empty())),
+        |_, answer| Ok(drop(answer::failure(answer))),
+    );
+    drop(cancelled);
+}

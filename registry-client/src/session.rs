@@ -1,0 +1,282 @@
+//! Requests to registries: with credentials, answers to challenges, and further attempts.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::{Request, Response, StatusCode, Uri, header::AUTHORIZATION};
+use registry_auth::{Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet};
+
+use crate::{
+    answer,
+    authorization::{Authorization, Sent},
+    body::{AnswerBody, Body},
+    error::{Operation, Reason, RegistryError},
+    http_client::Http,
+    http_error::{HttpError, HttpErrorKind},
+    retry::Attempts,
+};
+
+/// How often a registry may ask for other credentials in one operation: once for want of any, once because a token
+/// has expired meanwhile.
+const CHALLENGES: u32 = 2;
+
+/// What all operations of one client share.
+pub(crate) struct Session {
+    pub(crate) http: Http,
+    keychain: Arc<dyn Keychain>,
+    hosts: Mutex<HashMap<RegistryHost, Arc<Host>>>,
+    uploads: Mutex<HashMap<Repository, Vec<Uri>>>,
+}
+
+/// What was learned about one registry.
+struct Host {
+    name: RegistryHost,
+    scheme: Mutex<Option<Scheme>>,
+    authorization: Mutex<Authorization>,
+}
+
+/// One operation on a repository.
+#[derive(Clone, Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) repository: &'a Repository,
+    pub(crate) operation: Operation,
+    pub(crate) scopes: ScopeSet,
+    /// Whether a failed request is sent again; else only a challenge is answered.
+    pub(crate) retry: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(repository: &'a Repository, operation: Operation, scopes: impl Into<ScopeSet>) -> Self {
+        Self {
+            repository,
+            operation,
+            scopes: scopes.into(),
+            retry: true,
+        }
+    }
+
+    /// Makes the same call without further attempts.
+    pub(crate) fn once(&self) -> Self {
+        Self {
+            retry: false,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn error(&self, reason: impl Into<Reason>) -> RegistryError {
+        RegistryError::new(self.repository, self.operation.clone(), reason)
+    }
+}
+
+/// Where a request of a call is sent: the registry's root, `https://HOST`.
+pub(crate) struct Root<'a> {
+    origin: &'a Origin,
+    registry: &'a RegistryHost,
+}
+
+impl Root<'_> {
+    /// Makes an address below `/v2/PATH/` of the call's repository.
+    pub(crate) fn address(&self, repository: &Repository, rest: &str) -> Result<Uri, Reason> {
+        let text = format!(
+            "{}://{}/v2/{}/{rest}",
+            self.origin.scheme(),
+            self.registry,
+            repository.path()
+        );
+        text.parse()
+            .map_err(|_| Reason::Answer(format!("{} is no address", repository.path())))
+    }
+}
+
+impl Session {
+    pub(crate) fn new(http: Http, keychain: Arc<dyn Keychain>) -> Self {
+        Self {
+            http,
+            keychain,
+            hosts: Mutex::default(),
+            uploads: Mutex::default(),
+        }
+    }
+
+    /// Keeps an upload that was begun and not used.
+    pub(crate) fn keep_upload(&self, repository: &Repository, upload: Uri) {
+        lock(&self.uploads).entry(repository.clone()).or_default().push(upload);
+    }
+
+    /// Takes an upload that was begun and not used.
+    pub(crate) fn take_upload(&self, repository: &Repository) -> Option<Uri> {
+        lock(&self.uploads).get_mut(repository)?.pop()
+    }
+
+    /// Sends the request that `build` makes until `read` accepts the answer, as often as the policy allows.
+    ///
+    /// `build` is called for each attempt. `read` gets every answer but a challenge that can be met.
+    pub(crate) fn run<T>(
+        &self,
+        call: &Call<'_>,
+        mut build: impl FnMut(&Root<'_>) -> Result<Request<Body>, Reason>,
+        mut read: impl FnMut(&Uri, Response<AnswerBody>) -> Result<T, Reason>,
+    ) -> Result<T, RegistryError> {
+        let policy = self.http.policy();
+        let host = self.host(call.repository.registry());
+        let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
+        let mut scopes = call.scopes.clone();
+        let mut challenges = 0;
+        loop {
+            let reason = match self.attempt(&host, call, &scopes, &mut build) {
+                Ok(Attempt { address, answer, sent }) => {
+                    if answer.status() == StatusCode::UNAUTHORIZED && challenges < CHALLENGES && sent.to_registry {
+                        let learned = self.learn(&host, call, &mut scopes, &sent, &answer);
+                        challenges += 1;
+                        match learned {
+                            Ok(true) => {
+                                // Reading the rest lets the connection be used again.
+                                drop(answer::failure(answer));
+                                continue;
+                            }
+                            Ok(false) => {}
+                            Err(reason) => return Err(call.error(reason)),
+                        }
+                    }
+                    match read(&address, answer) {
+                        Ok(value) => return Ok(value),
+                        Err(reason) => reason,
+                    }
+                }
+                Err(reason) => reason,
+            };
+            let error = call.error(reason);
+            if !(call.retry && error.is_retryable() && attempts.wait(error.retry_after())) {
+                return Err(error);
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        host: &Host,
+        call: &Call<'_>,
+        scopes: &ScopeSet,
+        build: &mut dyn FnMut(&Root<'_>) -> Result<Request<Body>, Reason>,
+    ) -> Result<Attempt, Reason> {
+        let origin = self.origin(host)?;
+        let root = Root {
+            origin: &origin,
+            registry: &host.name,
+        };
+        let mut request = build(&root)?;
+        let mut sent = Sent {
+            to_registry: Origin::of(request.uri())? == origin,
+            header: None,
+        };
+        if sent.to_registry {
+            let mut authorization = lock(&host.authorization);
+            let header = authorization.header(&self.http, &*self.keychain, call.repository, scopes)?;
+            if let Some(header) = header {
+                let value = Authorization::value(&header)?;
+                request.headers_mut().insert(AUTHORIZATION, value);
+                sent.header = Some(header);
+            }
+        }
+        let address = request.uri().clone();
+        let answer = self.http.send(request).map_err(http_reason)?;
+        Ok(Attempt { address, answer, sent })
+    }
+
+    fn learn(
+        &self,
+        host: &Host,
+        call: &Call<'_>,
+        scopes: &mut ScopeSet,
+        sent: &Sent,
+        answer: &Response<AnswerBody>,
+    ) -> Result<bool, Reason> {
+        let origin = self.origin(host)?;
+        let mut authorization = lock(&host.authorization);
+        let keychain = &*self.keychain;
+        let policy = &self.http.policy().realms;
+        authorization.learn(
+            keychain,
+            call.repository,
+            scopes,
+            sent,
+            answer.headers(),
+            &origin,
+            policy,
+        )
+    }
+
+    fn host(&self, name: &RegistryHost) -> Arc<Host> {
+        let mut hosts = lock(&self.hosts);
+        let host = hosts.entry(name.clone()).or_insert_with(|| {
+            Arc::new(Host {
+                name: name.clone(),
+                scheme: Mutex::default(),
+                authorization: Mutex::default(),
+            })
+        });
+        Arc::clone(host)
+    }
+
+    /// Finds out how the registry is spoken to, at its first use.
+    fn origin(&self, host: &Host) -> Result<Origin, Reason> {
+        let mut known = lock(&host.scheme);
+        let scheme = match *known {
+            Some(scheme) => scheme,
+            None => self.probe(host)?,
+        };
+        *known = Some(scheme);
+        Ok(Origin::of_registry(&host.name, scheme)?)
+    }
+
+    /// Where both schemes are possible, asks with https first; what the answer asks for is not asked again.
+    fn probe(&self, host: &Host) -> Result<Scheme, Reason> {
+        let (last, others) = self
+            .http
+            .schemes(&host.name)
+            .split_last()
+            .expect("there is always a scheme");
+        for scheme in others {
+            let origin = Origin::of_registry(&host.name, *scheme)?;
+            let address = format!("{scheme}://{}/v2/", host.name);
+            let request = Request::get(address).body(Body::empty());
+            let request = request.map_err(|_| Reason::Answer("the registry's name is no address".to_owned()))?;
+            match self.http.send(request) {
+                Ok(answer) => {
+                    let policy = &self.http.policy().realms;
+                    lock(&host.authorization).expect_challenge(answer.headers(), &origin, policy);
+                    return Ok(*scheme);
+                }
+                // A server with the wrong certificate does speak TLS, and must not be spoken to without.
+                Err(error) if error.kind == HttpErrorKind::Certificate => return Err(Reason::Http(error)),
+                Err(_) => {}
+            }
+        }
+        Ok(*last)
+    }
+}
+
+struct Attempt {
+    address: Uri,
+    answer: Response<AnswerBody>,
+    sent: Sent,
+}
+
+/// A failure to read what is sent is the caller's own.
+fn http_reason(error: HttpError) -> Reason {
+    match error {
+        HttpError {
+            kind: HttpErrorKind::Body,
+            source: Some(source),
+            ..
+        } => Reason::Local(std::io::Error::other(source)),
+        error => Reason::Http(error),
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept is valid after every statement, so a panic elsewhere does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

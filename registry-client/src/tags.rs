@@ -1,0 +1,79 @@
+//! Lists that come in pages.
+
+use http::{
+    Request, Uri,
+    header::{HeaderMap, LINK},
+};
+use registry_auth::{Repository, Scope};
+use serde::Deserialize;
+
+use crate::{
+    answer,
+    blob::build,
+    body::Body,
+    error::{Operation, Reason, RegistryError},
+    http_client::origin_text,
+    location,
+    session::{Call, Session},
+};
+
+const MAX_PAGE: u64 = 8 << 20;
+/// A list that goes on longer goes in circles.
+const MAX_PAGES: usize = 10_000;
+
+#[derive(Deserialize)]
+struct Page {
+    tags: Option<Vec<String>>,
+}
+
+/// Lists all tags, in the registry's order.
+pub(crate) fn list(session: &Session, repository: &Repository) -> Result<Vec<String>, RegistryError> {
+    let call = Call::new(repository, Operation::ListTags, Scope::pull(repository));
+    let (mut all, mut next) = (Vec::new(), None::<Uri>);
+    for _ in 0..MAX_PAGES {
+        let (tags, link) = session.run(
+            &call,
+            |root| {
+                let address = match &next {
+                    Some(address) => address.clone(),
+                    None => root.address(repository, "tags/list")?,
+                };
+                build(Request::get(address).body(Body::empty()))
+            },
+            |address, answer| {
+                if !answer.status().is_success() {
+                    return Err(answer::failure(answer));
+                }
+                let (parts, body) = answer.into_parts();
+                let bytes = answer::read_body(&origin_text(address), body, MAX_PAGE)?;
+                let page: Page = serde_json::from_slice(&bytes)
+                    .map_err(|_| Reason::Answer("the list of tags is not the JSON of one".to_owned()))?;
+                Ok((page.tags.unwrap_or_default(), next_page(address, &parts.headers)?))
+            },
+        )?;
+        all.extend(tags);
+        match link {
+            Some(link) if next.as_ref() != Some(&link) => next = Some(link),
+            _ => return Ok(all),
+        }
+    }
+    Err(call.error(Reason::Answer("the list of tags does not end".to_owned())))
+}
+
+/// Finds the next page, which must be at the same registry.
+fn next_page(address: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, Reason> {
+    let links = headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
+    let Some(target) = links.filter_map(location::next_link).next() else {
+        return Ok(None);
+    };
+    let refused = |problem| Reason::Location {
+        address: location::without_query(target),
+        problem,
+    };
+    let resolved = location::resolve(address, target).ok_or_else(|| refused("it is no address"))?;
+    match location::check(address, &resolved) {
+        Ok(true) => Ok(Some(resolved)),
+        Ok(false) => Err(refused("it is another server's")),
+        Err(problem) => Err(refused(problem)),
+    }
+}

@@ -1,0 +1,234 @@
+//! The client against Debian's `docker-registry`.
+
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+};
+
+use registry_auth::{AnonymousKeychain, Credential, Digest, Keychain, Reference, Repository, StaticKeychain};
+use registry_client::{Client, HttpPolicy, Reason, RetryPolicy};
+use sha2::{Digest as _, Sha256};
+use test_support::{Authority, Registry, RegistryOptions};
+
+fn policy() -> HttpPolicy {
+    HttpPolicy {
+        retry: RetryPolicy::never(),
+        upload_chunk: 1 << 20,
+        ..HttpPolicy::default()
+    }
+}
+
+fn anonymous() -> Client {
+    Client::new(policy(), Arc::new(AnonymousKeychain)).expect("the policy is good")
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_sha256_bytes(Sha256::digest(bytes).into())
+}
+
+fn repository(registry: &Registry, path: &str) -> Repository {
+    format!("{}/{path}", registry.host()).parse().expect("a repository")
+}
+
+fn push(client: &Client, to: &Repository, bytes: &[u8]) -> Digest {
+    let digest = digest(bytes);
+    let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(bytes.to_vec()))) };
+    client
+        .push_blob(to, &digest, bytes.len() as u64, &mut open)
+        .expect("the blob is pushed");
+    digest
+}
+
+fn read(client: &Client, from: &Repository, digest: &Digest) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut blob = client.blob(from, digest).expect("the blob is there");
+    blob.read_to_end(&mut bytes).expect("the blob is whole");
+    bytes
+}
+
+/// Pushes the smallest image there is and returns its digest.
+fn push_image(client: &Client, repository: &Repository, tag: &str) -> Digest {
+    let config = push(client, repository, b"{}");
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{{"mediaType":"application/vnd.docker.container.image.v1+json","size":2,"digest":"{config}"}},"layers":[]}}"#
+    );
+    let reference = Reference::tagged(repository, tag).expect("a tag");
+    let media_type = "application/vnd.docker.distribution.manifest.v2+json";
+    client
+        .push_manifest(&reference, media_type, manifest.as_bytes())
+        .expect("the manifest is pushed")
+}
+
+#[test]
+fn what_is_pushed_comes_back_byte_for_byte() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let (client, repository) = (anonymous(), repository(&registry, "team/app"));
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let blob = push(&client, &repository, &bytes);
+    assert_eq!(
+        client.has_blob(&repository, &blob).expect("it answers"),
+        Some(3_000_000)
+    );
+    assert_eq!(read(&client, &repository, &blob), bytes);
+
+    let image = push_image(&client, &repository, "v1");
+    let reference = Reference::tagged(&repository, "v1").expect("a tag");
+    let head = client.head(&reference).expect("it answers").expect("it is there");
+    let manifest = client.manifest(&reference).expect("it answers").expect("it is there");
+    assert_eq!((&head.digest, &manifest.digest), (&image, &image));
+    assert_eq!(head.size, Some(manifest.bytes.len() as u64));
+    assert_eq!(
+        manifest.media_type,
+        "application/vnd.docker.distribution.manifest.v2+json"
+    );
+    let pinned = reference.with_digest(&image);
+    assert_eq!(client.manifest(&pinned).expect("it answers"), Some(manifest));
+    client.check_read(&reference).expect("it can be read");
+    client.check_write(&repository).expect("it can be written");
+}
+
+#[test]
+fn what_is_not_there_is_none_for_questions_and_an_error_for_reads() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let (client, repository) = (anonymous(), repository(&registry, "team/none"));
+    let (reference, nothing) = (Reference::tagged(&repository, "v1").expect("a tag"), digest(b"nothing"));
+    assert_eq!(client.head(&reference).expect("it answers"), None);
+    assert_eq!(client.manifest(&reference).expect("it answers"), None);
+    assert_eq!(client.has_blob(&repository, &nothing).expect("it answers"), None);
+    let error = client.blob(&repository, &nothing).expect_err("there is no such blob");
+    assert!(error.is_not_found() && !error.is_retryable(), "{error}");
+    let error = client.check_read(&reference).expect_err("there is no such image");
+    assert_eq!((error.status(), error.codes()), (Some(404), vec!["MANIFEST_UNKNOWN"]));
+    assert!(
+        client
+            .tags(&repository)
+            .expect_err("there is no such repository")
+            .is_not_found()
+    );
+}
+
+#[test]
+fn a_blob_of_unknown_size_is_streamed_in_parts_or_sent_at_once() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let (client, repository) = (anonymous(), repository(&registry, "team/app"));
+    for size in [0, 1, 1_000_000, (1 << 20), (1 << 20) + 1, 3_500_000] {
+        let bytes: Vec<u8> = (0..size).map(|at: u32| (at % 241) as u8).collect();
+        let mut upload = client.start_upload(&repository).expect("an upload");
+        for part in bytes.chunks(70_001) {
+            upload.write_all(part).expect("it is taken");
+        }
+        upload.finish(&digest(&bytes)).expect("it is closed");
+        assert_eq!(read(&client, &repository, &digest(&bytes)), bytes, "{size}");
+    }
+}
+
+#[test]
+fn an_upload_with_another_digest_is_refused() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let (client, repository) = (anonymous(), repository(&registry, "team/app"));
+    let mut upload = client.start_upload(&repository).expect("an upload");
+    upload.write_all(&vec![7; 2_500_000]).expect("it is taken");
+    let error = upload.finish(&digest(b"other")).expect_err("the bytes are others");
+    assert_eq!(error.codes(), ["DIGEST_INVALID"], "{error}");
+}
+
+#[test]
+fn a_blob_is_mounted_from_another_repository_or_else_pushed() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let client = anonymous();
+    let (from, to) = (repository(&registry, "base/run"), repository(&registry, "team/app"));
+    let blob = push(&client, &from, b"layer");
+    assert!(client.mount_blob(&from, &to, &blob).expect("it answers"));
+    assert_eq!(read(&client, &to, &blob), b"layer");
+    assert!(!client.mount_blob(&from, &to, &digest(b"missing")).expect("it answers"));
+    let blob = push(&client, &to, b"missing");
+    assert_eq!(read(&client, &to, &blob), b"missing");
+}
+
+#[test]
+fn tags_are_listed_and_manifests_deleted() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let (client, repository) = (anonymous(), repository(&registry, "team/app"));
+    let image = push_image(&client, &repository, "v1");
+    push_image(&client, &repository, "v2");
+    let mut tags = client.tags(&repository).expect("it answers");
+    tags.sort();
+    assert_eq!(tags, ["v1", "v2"]);
+    let reference = Reference::pinned(&repository, &image);
+    client.delete(&reference).expect("it is deleted");
+    assert_eq!(client.head(&reference).expect("it answers"), None);
+}
+
+#[test]
+fn a_password_is_sent_when_the_registry_asks_for_it() {
+    let registry = Registry::with_basic_auth("user", "pass").expect("docker-registry starts");
+    let repository = repository(&registry, "team/app");
+    let client = |keychain: Arc<dyn Keychain>| Client::new(policy(), keychain).expect("the policy is good");
+    let with = |password| {
+        let keychain = StaticKeychain::new();
+        client(Arc::new(
+            keychain.with(repository.registry().clone(), Credential::basic("user", password)),
+        ))
+    };
+    let image = push_image(&with("pass"), &repository, "v1");
+    let reference = Reference::pinned(&repository, &image);
+    assert!(with("pass").head(&reference).expect("it answers").is_some());
+    for wrong in [with("wrong"), anonymous()] {
+        let error = wrong
+            .check_read(&reference)
+            .expect_err("the password is wrong or missing");
+        assert!(error.is_unauthorized() && error.codes() == ["UNAUTHORIZED"], "{error}");
+        assert!(
+            wrong
+                .check_write(&repository)
+                .expect_err("it is not allowed")
+                .is_unauthorized()
+        );
+    }
+}
+
+#[test]
+fn a_registry_with_an_authority_of_its_own_is_reached_when_that_is_trusted() {
+    let authority = Authority::new().expect("an authority");
+    let options = RegistryOptions {
+        tls: Some(&authority),
+        ..RegistryOptions::default()
+    };
+    let registry = Registry::with_options(&options).expect("docker-registry starts");
+    let repository = repository(&registry, "team/app");
+    let trusting = HttpPolicy {
+        extra_ca_pems: vec![authority.pem().as_bytes().to_vec()],
+        ..policy()
+    };
+    let trusting = Client::new(trusting, Arc::new(AnonymousKeychain)).expect("the policy is good");
+    push_image(&trusting, &repository, "v1");
+    let insecure = HttpPolicy {
+        insecure_hosts: vec![registry.host()],
+        ..policy()
+    };
+    let insecure = Client::new(insecure, Arc::new(AnonymousKeychain)).expect("the policy is good");
+    assert_eq!(
+        insecure.tags(&repository).expect("the certificate is not looked at"),
+        ["v1"]
+    );
+    let error = anonymous().tags(&repository).expect_err("nobody knows this authority");
+    let Reason::Http(cause) = error.reason() else {
+        panic!("{error}");
+    };
+    assert_eq!(cause.kind, registry_client::HttpErrorKind::Certificate, "{error}");
+}
+
+#[test]
+fn a_registry_that_is_down_is_tried_again() {
+    let mut registry = Registry::start().expect("docker-registry starts");
+    let repository = repository(&registry, "team/app");
+    let client = Client::new(HttpPolicy::default(), Arc::new(AnonymousKeychain)).expect("the policy is good");
+    let blob = push(&client, &repository, b"one");
+    registry.pause();
+    let error = anonymous().has_blob(&repository, &blob).expect_err("it is down");
+    assert!(error.is_retryable(), "{error}");
+    let waiting = std::thread::spawn(move || client.has_blob(&repository, &blob));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    registry.resume().expect("docker-registry starts again");
+    assert_eq!(waiting.join().expect("no panic").expect("it is up again"), Some(3));
+}
