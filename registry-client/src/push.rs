@@ -255,7 +255,10 @@ pub(crate) fn cancel(session: &Session, call: &Call<'_>, upload: &Uri) {
     let cancelled = session.run(
         &call.once(),
         |_| build(Request::delete(upload.clone()).body(Body::empty())),
-        |_, answer| Ok(drop(answer::failure(answer))),
+        |_, answer| {
+            drop(answer::failure(answer));
+            Ok(())
+        },
     );
     drop(cancelled);
 }

@@ -62,8 +62,8 @@ pub(crate) fn list(session: &Session, repository: &Repository) -> Result<Vec<Str
 
 /// Finds the next page, which must be at the same registry.
 fn next_page(address: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, Reason> {
-    let links = headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
-    let Some(target) = links.filter_map(location::next_link).next() else {
+    let mut links = headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
+    let Some(target) = links.find_map(location::next_link) else {
         return Ok(None);
     };
     let refused = |problem| Reason::Location {
