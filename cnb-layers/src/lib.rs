@@ -6,6 +6,8 @@ pub mod builder;
 pub mod cache;
 pub mod export;
 pub mod media_type;
+pub mod metadata;
+pub mod phase;
 pub mod rebase;
 pub mod restore;
 pub mod tar;

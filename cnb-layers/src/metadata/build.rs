@@ -1,0 +1,294 @@
+//! The label `io.buildpacks.build.metadata`, made from the builder's metadata.toml.
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::decode::{self, DecodeError, Fields};
+use crate::phase::PlatformApi;
+
+/// What the builder wrote into `<layers>/config/metadata.toml`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BuildMetadata {
+    bom: Option<Vec<BomEntry>>,
+    buildpacks: Option<Vec<Module>>,
+    extensions: Option<Vec<Module>>,
+    processes: Option<Vec<Process>>,
+    /// Labels that buildpacks want on the image, in the order in which they are set.
+    pub labels: Vec<(String, String)>,
+    /// The patterns of each slice of the application directory.
+    pub slices: Vec<Vec<String>>,
+    /// The process type that starts by default; empty when buildpacks named none.
+    pub default_process_type: String,
+}
+
+/// The version of the launcher that goes into an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LauncherVersion {
+    /// The version.
+    pub version: String,
+    /// The repository it was built from.
+    pub repository: String,
+    /// The commit it was built from.
+    pub commit: String,
+}
+
+/// A buildpack or extension that took part in the build.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Module {
+    pub(crate) id: String,
+    pub(crate) version: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) homepage: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) optional: bool,
+}
+
+/// An entry of the old bill of materials.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct BomEntry {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) version: String,
+    pub(crate) metadata: Value,
+    pub(crate) buildpack: Module,
+}
+
+/// A process that the image can start.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Process {
+    kind: String,
+    command: Vec<String>,
+    args: Option<Vec<String>>,
+    direct: bool,
+    default: bool,
+    buildpack_id: String,
+    working_dir: String,
+    exec_env: Vec<String>,
+}
+
+impl BuildMetadata {
+    /// Reads the text of metadata.toml.
+    pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
+        let value = decode::toml(text)?;
+        let Some(fields) = Fields::of(&value, "the file")? else {
+            return Ok(Self::default());
+        };
+        Ok(Self {
+            bom: fields.tables("bom", BomEntry::read)?,
+            buildpacks: fields.tables("buildpacks", Module::read)?,
+            extensions: fields.tables("extensions", Module::read)?.filter(|all| !all.is_empty()),
+            processes: fields.tables("processes", Process::read)?,
+            labels: fields
+                .tables("labels", |label| Ok((label.text("key")?, label.text("value")?)))?
+                .unwrap_or_default(),
+            slices: fields
+                .tables("slices", |slice| Ok(slice.texts("paths")?.unwrap_or_default()))?
+                .unwrap_or_default(),
+            default_process_type: fields.text("buildpack-default-process-type")?,
+        })
+    }
+
+    /// Returns the types of the processes, in the order of the file.
+    pub fn process_types(&self) -> Vec<String> {
+        self.processes
+            .iter()
+            .flatten()
+            .map(|process| process.kind.clone())
+            .collect()
+    }
+
+    /// Returns whether extensions took part in the build.
+    pub fn has_extensions(&self) -> bool {
+        self.extensions.is_some()
+    }
+
+    /// Returns the text of the label at a platform API.
+    pub fn to_label(&self, launcher: &LauncherVersion, api: PlatformApi) -> String {
+        super::to_json(&Label {
+            metadata: self,
+            launcher,
+            api,
+        })
+    }
+}
+
+impl Module {
+    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            id: fields.text("id")?,
+            version: fields.text("version")?,
+            homepage: fields.text("homepage")?,
+            optional: fields.boolean("optional")?,
+        })
+    }
+}
+
+impl BomEntry {
+    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            name: fields.text("name")?,
+            version: fields.text("version")?,
+            metadata: fields.get("metadata").cloned().unwrap_or(Value::Null),
+            buildpack: fields
+                .table("buildpack")?
+                .map_or(Ok(Module::default()), |table| Module::read(&table))?,
+        })
+    }
+}
+
+impl Process {
+    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        let command = match fields.get("command") {
+            Some(Value::String(command)) => vec![command.clone()],
+            _ => fields.texts("command")?.unwrap_or_default(),
+        };
+        Ok(Self {
+            kind: fields.text("type")?,
+            command,
+            args: fields.texts("args")?,
+            direct: fields.boolean("direct")?,
+            default: fields.boolean("default")?,
+            buildpack_id: fields.text("buildpack-id")?,
+            working_dir: fields.text("working-dir")?,
+            exec_env: fields.texts("exec-env")?.unwrap_or_default(),
+        })
+    }
+}
+
+/// The label: which keys there are and which form a command has depends on the platform API.
+struct Label<'a> {
+    metadata: &'a BuildMetadata,
+    launcher: &'a LauncherVersion,
+    api: PlatformApi,
+}
+
+impl Serialize for Label<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let metadata = self.metadata;
+        let mut map = serializer.serialize_map(None)?;
+        if !self.api.at_least(9) {
+            map.serialize_entry("bom", &metadata.bom)?;
+        }
+        map.serialize_entry("buildpacks", &metadata.buildpacks)?;
+        if let Some(extensions) = &metadata.extensions {
+            map.serialize_entry("extensions", extensions)?;
+        }
+        map.serialize_entry("launcher", self.launcher)?;
+        let processes = metadata.processes.as_ref();
+        let processes: Option<Vec<_>> = processes.map(|all| {
+            all.iter()
+                .map(|process| ProcessLabel { process, api: self.api })
+                .collect()
+        });
+        map.serialize_entry("processes", &processes)?;
+        if !metadata.default_process_type.is_empty() {
+            map.serialize_entry("buildpack-default-process-type", &metadata.default_process_type)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for LauncherVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Source<'a> {
+            git: Git<'a>,
+        }
+        #[derive(Serialize)]
+        struct Git<'a> {
+            repository: &'a str,
+            commit: &'a str,
+        }
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("version", &self.version)?;
+        let git = Git {
+            repository: &self.repository,
+            commit: &self.commit,
+        };
+        map.serialize_entry("source", &Source { git })?;
+        map.end()
+    }
+}
+
+struct ProcessLabel<'a> {
+    process: &'a Process,
+    api: PlatformApi,
+}
+
+impl Serialize for ProcessLabel<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let process = self.process;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &process.kind)?;
+        if self.api.at_least(10) {
+            map.serialize_entry("command", &process.command)?;
+            map.serialize_entry("args", &process.args)?;
+        } else {
+            map.serialize_entry("command", process.command.first().map_or("", String::as_str))?;
+            let rest = process.command.iter().skip(1);
+            let args: Vec<_> = rest.chain(process.args.iter().flatten()).collect();
+            map.serialize_entry("args", &args)?;
+        }
+        map.serialize_entry("direct", &process.direct)?;
+        if process.default {
+            map.serialize_entry("default", &true)?;
+        }
+        map.serialize_entry("buildpackID", &process.buildpack_id)?;
+        if !process.working_dir.is_empty() {
+            map.serialize_entry("working-dir", &process.working_dir)?;
+        }
+        if !process.exec_env.is_empty() {
+            map.serialize_entry("exec-env", &process.exec_env)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METADATA: &str = "buildpack-default-process-type = \"web\"\n[[buildpacks]]\nid = \"acme/web\"\nversion = \"1\"\n\
+        [[processes]]\ntype = \"web\"\ncommand = [\"node\", \"a<b\"]\nargs = [\"x\"]\ndirect = true\nbuildpack-id = \"acme/web\"\n\
+        [[labels]]\nkey = \"k\"\nvalue = \"v\"\n[[slices]]\npaths = [\"a/*\", \"b\"]\n";
+
+    fn label(text: &str, minor: u64) -> String {
+        let metadata = BuildMetadata::from_toml(text).expect("it is well formed");
+        let launcher = LauncherVersion {
+            version: "1".into(),
+            ..LauncherVersion::default()
+        };
+        metadata.to_label(&launcher, PlatformApi::new(minor).expect("it is known"))
+    }
+
+    #[test]
+    fn commands_are_lists_from_api_0_10_on_and_text_before() {
+        let launcher = "\"launcher\":{\"version\":\"1\",\"source\":{\"git\":{\"repository\":\"\",\"commit\":\"\"}}}";
+        assert_eq!(
+            label(METADATA, 10),
+            format!(
+                "{{\"buildpacks\":[{{\"id\":\"acme/web\",\"version\":\"1\"}}],{launcher},\"processes\":[{{\"type\":\"web\",\
+                 \"command\":[\"node\",\"a\\u003cb\"],\"args\":[\"x\"],\"direct\":true,\"buildpackID\":\"acme/web\"}}],\
+                 \"buildpack-default-process-type\":\"web\"}}"
+            )
+        );
+        assert!(label(METADATA, 9).contains("\"command\":\"node\",\"args\":[\"a\\u003cb\",\"x\"]"));
+        assert_eq!(
+            label("", 8),
+            format!("{{\"bom\":null,\"buildpacks\":null,{launcher},\"processes\":null}}")
+        );
+        assert_eq!(
+            label("processes = []\nbom = []", 8),
+            format!("{{\"bom\":[],\"buildpacks\":null,{launcher},\"processes\":[]}}")
+        );
+    }
+
+    #[test]
+    fn labels_and_slices_are_for_the_exporter_only() {
+        let metadata = BuildMetadata::from_toml(METADATA).expect("it is well formed");
+        assert_eq!(metadata.labels, [("k".to_owned(), "v".to_owned())]);
+        assert_eq!(metadata.slices, [["a/*", "b"]]);
+        assert_eq!(metadata.process_types(), ["web"]);
+    }
+}

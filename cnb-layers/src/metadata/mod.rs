@@ -1,0 +1,51 @@
+//! The documents that phases leave for each other, for platforms and for the next build: the labels of
+//! an image, analyzed.toml, report.toml and the metadata of layers.
+
+mod analyzed;
+mod build;
+mod decode;
+mod json;
+mod label;
+mod layer_toml;
+mod platform;
+mod report;
+mod toml_text;
+
+pub use analyzed::{Analyzed, AnalyzedRunImage, Distro, TargetMetadata};
+pub use build::{BuildMetadata, LauncherVersion};
+pub use decode::DecodeError;
+pub use label::{BuildpackLayers, CacheMetadata, LayerMetadata, LifecycleMetadata, RunImageMetadata, RunImageNames};
+pub use layer_toml::{LayerToml, LayerTypes};
+pub use platform::{Group, GroupBuildpack, ProjectMetadata, RunToml, StackToml};
+pub use report::Report;
+
+pub(crate) use json::to_string as to_json;
+pub(crate) use label::RebaseMetadata;
+pub(crate) use layer_toml::{data_document, read_store, store_document};
+pub(crate) use toml_text::{Toml, document as toml_document};
+
+/// The labels that phases read and write.
+pub mod labels {
+    /// What the lifecycle knows about the layers of an image; JSON, see [`LifecycleMetadata`](super::LifecycleMetadata).
+    pub const LIFECYCLE_METADATA: &str = "io.buildpacks.lifecycle.metadata";
+    /// How the image was built; JSON, see [`BuildMetadata`](super::BuildMetadata).
+    pub const BUILD_METADATA: &str = "io.buildpacks.build.metadata";
+    /// Where the source came from; JSON.
+    pub const PROJECT_METADATA: &str = "io.buildpacks.project.metadata";
+    /// The layers of a cache image; JSON, see [`CacheMetadata`](super::CacheMetadata).
+    pub const CACHE_METADATA: &str = "io.buildpacks.lifecycle.cache.metadata";
+    /// The execution environment that the image was built for.
+    pub const EXEC_ENV: &str = "io.buildpacks.exec-env";
+    /// Whether the image may be put onto another base: `true` or `false`.
+    pub const REBASABLE: &str = "io.buildpacks.rebasable";
+    /// The id of the stack that a base image belongs to.
+    pub const STACK_ID: &str = "io.buildpacks.stack.id";
+    /// The mixins of a base image; a JSON array.
+    pub const STACK_MIXINS: &str = "io.buildpacks.stack.mixins";
+    /// The id of a base image.
+    pub const BASE_ID: &str = "io.buildpacks.base.id";
+    /// The distribution of a base image.
+    pub const DISTRO_NAME: &str = "io.buildpacks.base.distro.name";
+    /// The version of the distribution of a base image.
+    pub const DISTRO_VERSION: &str = "io.buildpacks.base.distro.version";
+}

@@ -1,0 +1,101 @@
+//! What all phases share: the platform API they speak and the log they write.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// A platform API version that the phases speak: 0.7 to 0.15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlatformApi(u64);
+
+impl PlatformApi {
+    /// The oldest version.
+    pub const OLDEST: Self = Self(7);
+    /// The newest version.
+    pub const NEWEST: Self = Self(15);
+
+    /// Returns version `0.<minor>` if the phases speak it.
+    pub fn new(minor: u64) -> Option<Self> {
+        (Self::OLDEST.0..=Self::NEWEST.0)
+            .contains(&minor)
+            .then_some(Self(minor))
+    }
+
+    /// Returns whether the version is `0.<minor>` or newer.
+    pub fn at_least(self, minor: u64) -> bool {
+        self.0 >= minor
+    }
+}
+
+impl fmt::Display for PlatformApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0.{}", self.0)
+    }
+}
+
+/// How important a line of a phase's log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// For people who look into a problem.
+    Debug,
+    /// The ordinary course of a build.
+    Info,
+    /// Something that the user should know, though the phase goes on.
+    Warn,
+    /// Something that has failed.
+    Error,
+}
+
+/// Takes the lines that a phase logs. Several threads may log at once.
+pub trait Log: Send + Sync {
+    /// Takes one line, without a newline at its end.
+    fn line(&self, level: LogLevel, text: &str);
+}
+
+/// A log that nobody reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLog;
+
+impl Log for NoLog {
+    fn line(&self, _level: LogLevel, _text: &str) {}
+}
+
+/// A log that keeps its lines, for tests and for programs that show them later.
+#[derive(Debug, Default)]
+pub struct MemoryLog(Mutex<Vec<(LogLevel, String)>>);
+
+impl MemoryLog {
+    /// Returns the lines so far.
+    pub fn lines(&self) -> Vec<(LogLevel, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Log for MemoryLog {
+    fn line(&self, level: LogLevel, text: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((level, text.to_owned()));
+    }
+}
+
+/// Shorter ways to log.
+pub(crate) trait LogExt {
+    fn debug(&self, text: impl fmt::Display);
+    fn info(&self, text: impl fmt::Display);
+    fn warn(&self, text: impl fmt::Display);
+}
+
+impl LogExt for dyn Log + '_ {
+    fn debug(&self, text: impl fmt::Display) {
+        self.line(LogLevel::Debug, &text.to_string());
+    }
+
+    fn info(&self, text: impl fmt::Display) {
+        self.line(LogLevel::Info, &text.to_string());
+    }
+
+    fn warn(&self, text: impl fmt::Display) {
+        self.line(LogLevel::Warn, &text.to_string());
+    }
+}
