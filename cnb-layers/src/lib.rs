@@ -12,6 +12,7 @@ pub mod rebase;
 pub mod restore;
 pub mod tar;
 
+mod access;
 mod copy;
 mod descriptor;
 mod diff_id;
@@ -19,12 +20,16 @@ mod go_json;
 mod image;
 mod image_config;
 mod layer;
+mod layers_dir;
 mod manifest;
+mod open;
 mod pipeline;
+mod save;
 mod store;
 mod timestamp;
 mod validate;
 
+pub use access::{AllowAll, RegistryAccess};
 pub use copy::{CopyError, CopyEvent, copy_image, copy_layers, copy_resolved_image};
 pub use descriptor::{Descriptor, Platform};
 pub use diff_id::{DiffId, InvalidDiffId, digest_of};
@@ -36,8 +41,10 @@ pub use layer::{
     Pattern, RewrittenTar, Tree, diff_id, directory_layer, launcher_layer, process_types_layer, slice_layers,
 };
 pub use manifest::{Index, Manifest};
+pub use open::OpenError;
 pub use pipeline::{Compressed, Compression, UploadError, compress_layer, upload_layer};
 pub use registry_auth::{Digest, Reference, Repository};
+pub use save::SaveError;
 pub use store::{
     BlobWriter, ImageError, ImageSource, ImageTarget, LayoutStore, MemoryStore, OpenBlob, StoreEvent, push_image,
 };

@@ -99,3 +99,30 @@ impl LogExt for dyn Log + '_ {
         self.line(LogLevel::Warn, &text.to_string());
     }
 }
+
+/// Returns the text of an operating system's error without the number that Rust adds, in lower case as
+/// the reference prints it.
+pub fn os_error_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
+
+/// Returns the text of an error and of everything that caused it, joined by `: `.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&match cause.downcast_ref::<std::io::Error>() {
+            Some(error) if error.raw_os_error().is_some() => os_error_text(error),
+            _ => cause.to_string(),
+        });
+        next = cause.source();
+    }
+    text
+}

@@ -1,1 +1,467 @@
-//! (in the making)
+//! Bringing back what the last build left: metadata of layers from the image, layers from the cache.
+//!
+//! [`restore`] writes `<layer>.toml` files, `store.toml` files and bills of materials, then extracts the
+//! cached layers. Which layers come back is decided by [`layers_to_restore`], a function of documents alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use crate::DiffId;
+use crate::cache::{Cache, LayerPlace, extract_layer, extract_sbom};
+use crate::layers_dir::{is_plain_id, is_plain_name, layers_of};
+use crate::metadata::{CacheMetadata, Group, GroupBuildpack, LifecycleMetadata, data_document, store_document};
+use crate::phase::{Log, LogExt as _, PlatformApi};
+
+/// What a restore works on.
+#[derive(Clone, Copy, Debug)]
+pub struct RestoreInputs<'a> {
+    /// The platform API.
+    pub api: PlatformApi,
+    /// The layers directory, absolute, as the image and the cached tars name it.
+    pub layers_dir: &'a Path,
+    /// Where the root of those paths lies on disk: `/` unless in a test.
+    pub root: &'a Path,
+    /// The buildpacks of this build.
+    pub group: &'a Group,
+    /// What the previous image says about its layers.
+    pub metadata: &'a LifecycleMetadata,
+    /// Bring back only the stores of the buildpacks.
+    pub skip_layers: bool,
+    /// How many layers are extracted at once.
+    pub parallelism: NonZeroUsize,
+}
+
+impl RestoreInputs<'_> {
+    /// Returns the layers directory on disk.
+    fn disk(&self) -> PathBuf {
+        self.root
+            .join(self.layers_dir.strip_prefix("/").unwrap_or(self.layers_dir))
+    }
+}
+
+/// Why a restore failed. Problems of the cache are not among the reasons: they are warnings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// A file in the layers directory could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The directory of a buildpack could not be read.
+    #[error("reading buildpack layer directory of {buildpack}")]
+    ReadLayers {
+        /// The buildpack's id.
+        buildpack: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A layer that does not fit could not be removed.
+    #[error("removing layer {layer}")]
+    Remove {
+        /// The layer.
+        layer: String,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// A layer whose metadata comes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestoredLayer {
+    /// The buildpack's id.
+    pub buildpack: String,
+    /// The layer's name.
+    pub name: String,
+    /// Where its metadata comes from.
+    pub origin: Origin,
+    /// The diff id that its data must have.
+    pub sha: String,
+    /// Its metadata.
+    pub data: Value,
+}
+
+/// Where the metadata of a layer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The label of the previous image.
+    AppImage,
+    /// The metadata of the cache.
+    Cache,
+}
+
+/// Decides which layers of the last build a buildpack will find again, and with which metadata.
+///
+/// A launch layer comes back as the image knows it; if it is cached as well, only when the cache has it
+/// too. Other cached layers come back as the cache knows them; a launch layer that the image lost does so
+/// from platform API 0.14 on.
+pub fn layers_to_restore(
+    api: PlatformApi,
+    buildpack: &GroupBuildpack,
+    app: &LifecycleMetadata,
+    cache: &CacheMetadata,
+) -> Vec<RestoredLayer> {
+    let mut all = Vec::new();
+    let restored = |name: &str, origin, layer: &crate::metadata::LayerMetadata| RestoredLayer {
+        buildpack: buildpack.id.clone(),
+        name: name.to_owned(),
+        origin,
+        sha: layer.sha.clone(),
+        data: layer.data.clone(),
+    };
+    let in_app = app.buildpack(&buildpack.id).map(|found| &found.layers);
+    for (name, layer) in in_app.into_iter().flatten() {
+        let cached = cache.layer(&buildpack.id, name).is_some_and(|cached| cached.cache);
+        let wanted = layer.launch && if layer.cache { cached } else { !layer.build };
+        if wanted {
+            all.push(restored(name, Origin::AppImage, layer));
+        }
+    }
+    let in_cache = cache
+        .buildpacks
+        .iter()
+        .flatten()
+        .find(|found| found.key == buildpack.id);
+    for (name, layer) in in_cache.iter().flat_map(|found| &found.layers) {
+        let known_to_app = in_app.is_some_and(|layers| layers.contains_key(name));
+        let wanted = layer.cache && !(layer.launch && (known_to_app || !api.at_least(14)));
+        if wanted {
+            all.push(restored(name, Origin::Cache, layer));
+        }
+    }
+    all
+}
+
+/// Brings back what the last build left for the buildpacks of this one.
+///
+/// # Errors
+/// When the layers directory cannot be written. Whatever is wrong with the cache is a warning: the
+/// layer is not restored, and its buildpack makes it anew.
+pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn Log) -> Result<(), RestoreError> {
+    let cached = cache.map_or_else(CacheMetadata::default, |cache| {
+        cache.metadata().unwrap_or_else(|error| {
+            log.warn(format_args!("Not using the cache: {}", chain(&error)));
+            CacheMetadata::default()
+        })
+    });
+    let mut buildpacks = Vec::new();
+    for buildpack in &inputs.group.buildpacks {
+        if is_plain_id(&buildpack.id) {
+            buildpacks.push(buildpack);
+        } else {
+            log.warn(format_args!(
+                "Not restoring layers of {:?}, which is not the id of a buildpack",
+                buildpack.id
+            ));
+        }
+    }
+    for buildpack in &buildpacks {
+        restore_store(inputs, buildpack)?;
+    }
+    let mut shas = BTreeMap::new();
+    if inputs.skip_layers {
+        log.info("Skipping buildpack layer analysis");
+    } else {
+        for buildpack in &buildpacks {
+            restore_metadata(inputs, buildpack, &cached, &mut shas, log)?;
+        }
+    }
+    let mut jobs = Vec::new();
+    for buildpack in &buildpacks {
+        let found = layers_of(&inputs.disk(), buildpack).map_err(|source| RestoreError::ReadLayers {
+            buildpack: buildpack.id.clone(),
+            source,
+        })?;
+        for layer in found {
+            let Some(known) = cached.layer(&buildpack.id, &layer.name).filter(|known| known.cache) else {
+                continue;
+            };
+            let identifier = layer.identifier();
+            let sha = shas.get(&identifier).map_or("", String::as_str);
+            if sha == known.sha {
+                jobs.push(Job {
+                    identifier,
+                    directory: buildpack.directory(),
+                    name: layer.name,
+                    sha: known.sha.clone(),
+                });
+            } else {
+                log.info(format_args!("Removing {identifier:?}, wrong sha"));
+                log.debug(format_args!("Layer sha: {sha:?}, cache sha: {:?}", known.sha));
+                layer.remove().map_err(|source| RestoreError::Remove {
+                    layer: identifier,
+                    source,
+                })?;
+            }
+        }
+    }
+    if let Some(cache) = cache {
+        restore_data(inputs, cache, &jobs, log);
+    }
+    if inputs.api.at_least(8) && !inputs.skip_layers {
+        if let Some(cache) = cache.filter(|_| !cached.sbom.is_empty()) {
+            restore_sbom(inputs, cache, &cached.sbom, log);
+        }
+        distribute_sbom(inputs, &buildpacks)?;
+    }
+    Ok(())
+}
+
+fn restore_store(inputs: &RestoreInputs<'_>, buildpack: &GroupBuildpack) -> Result<(), RestoreError> {
+    let store = inputs
+        .metadata
+        .buildpack(&buildpack.id)
+        .and_then(|found| found.store.as_ref());
+    store.map_or(Ok(()), |store| {
+        write(&inputs.disk(), buildpack, "store.toml", &store_document(store))
+    })
+}
+
+fn restore_metadata(
+    inputs: &RestoreInputs<'_>,
+    buildpack: &GroupBuildpack,
+    cached: &CacheMetadata,
+    shas: &mut BTreeMap<String, String>,
+    log: &dyn Log,
+) -> Result<(), RestoreError> {
+    for layer in layers_to_restore(inputs.api, buildpack, inputs.metadata, cached) {
+        let identifier = format!("{}:{}", layer.buildpack, layer.name);
+        if !is_plain_name(&layer.name) {
+            log.warn(format_args!(
+                "Not restoring {identifier:?}, which is not the name of a layer"
+            ));
+            continue;
+        }
+        let origin = match layer.origin {
+            Origin::AppImage => "app image",
+            Origin::Cache => "cache",
+        };
+        log.info(format_args!("Restoring metadata for {identifier:?} from {origin}"));
+        write(
+            &inputs.disk(),
+            buildpack,
+            &format!("{}.toml", layer.name),
+            &data_document(&layer.data),
+        )?;
+        shas.insert(identifier, layer.sha);
+    }
+    Ok(())
+}
+
+/// Writes a file into a buildpack's directory; what is in its place, a link above all, is replaced.
+fn write(layers: &Path, buildpack: &GroupBuildpack, name: &str, text: &str) -> Result<(), RestoreError> {
+    let dir = layers.join(buildpack.directory());
+    let path = dir.join(name);
+    let written = || -> io::Result<()> {
+        match fs::symlink_metadata(&dir) {
+            Ok(found) if !found.is_dir() => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
+            Ok(_) => {}
+            Err(_) => fs::create_dir_all(&dir)?,
+        }
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            fs::remove_file(&path)?;
+        }
+        fs::write(&path, text)
+    };
+    written().map_err(|source| RestoreError::Write { path, source })
+}
+
+/// A cached layer to be extracted.
+struct Job {
+    identifier: String,
+    directory: String,
+    name: String,
+    sha: String,
+}
+
+fn restore_data(inputs: &RestoreInputs<'_>, cache: &dyn Cache, jobs: &[Job], log: &dyn Log) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            log.info(format_args!("Restoring data for {:?} from cache", job.identifier));
+            if let Err(problem) = restore_layer(inputs, cache, job) {
+                log.warn(format_args!("Skipping restore for layer {}: {problem}", job.identifier));
+            }
+        }
+    };
+    let workers = inputs.parallelism.get().min(jobs.len());
+    if workers < 2 {
+        work();
+    } else {
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(work);
+            }
+        });
+    }
+}
+
+fn restore_layer(inputs: &RestoreInputs<'_>, cache: &dyn Cache, job: &Job) -> Result<(), String> {
+    let diff_id: DiffId = job
+        .sha
+        .parse()
+        .map_err(|_| format!("failed to find cache layer with SHA '{}'", job.sha))?;
+    let within = [job.directory.as_str(), job.name.as_str()];
+    let place = LayerPlace {
+        disk: &inputs.disk(),
+        image: inputs.layers_dir,
+        within: &within,
+    };
+    let mut tar = cache.layer(&diff_id).map_err(|error| chain(&error))?;
+    extract_layer(&mut tar, &diff_id, place).map_err(|error| chain(&error))
+}
+
+fn restore_sbom(inputs: &RestoreInputs<'_>, cache: &dyn Cache, sha: &str, log: &dyn Log) {
+    log.info("Restoring data for SBOM from cache");
+    let place = LayerPlace {
+        disk: &inputs.disk(),
+        image: inputs.layers_dir,
+        within: &["sbom"],
+    };
+    let restored = match sha.parse::<DiffId>() {
+        Err(_) => Err(format!("failed to find cache layer with SHA '{sha}'")),
+        Ok(diff_id) => cache
+            .layer(&diff_id)
+            .map_err(|error| chain(&error))
+            .and_then(|mut tar| extract_sbom(&mut tar, place).map_err(|error| chain(&error))),
+    };
+    if let Err(problem) = restored {
+        log.warn(format_args!("Skipping restore of the SBOM: {problem}"));
+    }
+}
+
+/// Gives each buildpack the bills of materials of its own layers, then removes the others.
+fn distribute_sbom(inputs: &RestoreInputs<'_>, buildpacks: &[&GroupBuildpack]) -> Result<(), RestoreError> {
+    let sbom = inputs.disk().join("sbom");
+    for kind in ["cache", "launch"] {
+        for buildpack in buildpacks {
+            let to = inputs.disk().join(buildpack.directory());
+            if !fs::symlink_metadata(&to).is_ok_and(|found| found.is_dir()) {
+                continue;
+            }
+            for layer in directories(&sbom.join(kind).join(buildpack.directory())) {
+                for (file, from) in regular_files(&layer.1) {
+                    let wanted = file.len() > "sbomjson".len() && file.starts_with("sbom") && file.ends_with("json");
+                    if wanted {
+                        let path = to.join(format!("{}.{file}", layer.0));
+                        copy(&from, &path).map_err(|source| RestoreError::Write { path, source })?;
+                    }
+                }
+            }
+        }
+    }
+    match fs::symlink_metadata(&sbom) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(&sbom),
+        Ok(_) => fs::remove_file(&sbom),
+        Err(_) => Ok(()),
+    }
+    .map_err(|source| RestoreError::Write { path: sbom, source })
+}
+
+fn directories(dir: &Path) -> Vec<(String, PathBuf)> {
+    named(dir, fs::FileType::is_dir)
+}
+
+fn regular_files(dir: &Path) -> Vec<(String, PathBuf)> {
+    named(dir, fs::FileType::is_file)
+}
+
+fn named(dir: &Path, wanted: impl Fn(&fs::FileType) -> bool) -> Vec<(String, PathBuf)> {
+    if !fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir()) {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| wanted(&kind)))
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .collect();
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(|_| ())
+}
+
+/// Returns the text of an error and of everything that caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    crate::phase::with_causes(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::{BuildpackLayers, LayerMetadata};
+
+    fn layer(flags: (u8, u8, u8), sha: &str) -> LayerMetadata {
+        LayerMetadata {
+            sha: sha.into(),
+            data: Value::Null,
+            build: flags.0 == 1,
+            launch: flags.1 == 1,
+            cache: flags.2 == 1,
+        }
+    }
+
+    fn buildpacks(layer: Option<LayerMetadata>) -> Vec<BuildpackLayers> {
+        let layers = layer.map(|layer| ("l".to_owned(), layer)).into_iter().collect();
+        vec![BuildpackLayers {
+            key: "acme/one".into(),
+            layers,
+            ..BuildpackLayers::default()
+        }]
+    }
+
+    fn decided(flags: (u8, u8, u8), in_app: bool, in_cache: bool, minor: u64) -> Option<Origin> {
+        let app = LifecycleMetadata {
+            buildpacks: Some(buildpacks(in_app.then(|| layer(flags, "a")))),
+            ..LifecycleMetadata::default()
+        };
+        let cache = CacheMetadata {
+            buildpacks: Some(buildpacks(in_cache.then(|| layer(flags, "c")))),
+            ..CacheMetadata::default()
+        };
+        let buildpack = GroupBuildpack {
+            id: "acme/one".into(),
+            ..GroupBuildpack::default()
+        };
+        let api = PlatformApi::new(minor).expect("it is known");
+        let mut all = layers_to_restore(api, &buildpack, &app, &cache);
+        assert!(all.len() < 2);
+        all.pop().map(|layer| layer.origin)
+    }
+
+    #[test]
+    fn what_comes_back_depends_on_the_flags_and_on_who_knows_the_layer() {
+        use Origin::{AppImage, Cache};
+        // (build, launch, cache), in the image, in the cache, expected before and from 0.14 on
+        for (flags, app, cache, before, since) in [
+            ((0, 0, 1), false, true, Some(Cache), Some(Cache)),
+            ((1, 0, 1), false, true, Some(Cache), Some(Cache)),
+            ((0, 1, 0), true, false, Some(AppImage), Some(AppImage)),
+            ((1, 1, 0), true, false, None, None),
+            ((0, 1, 1), true, true, Some(AppImage), Some(AppImage)),
+            ((1, 1, 1), true, true, Some(AppImage), Some(AppImage)),
+            ((0, 1, 1), true, false, None, None),
+            ((0, 1, 1), false, true, None, Some(Cache)),
+            ((1, 1, 1), false, true, None, Some(Cache)),
+            ((0, 0, 0), true, true, None, None),
+        ] {
+            assert_eq!(decided(flags, app, cache, 13), before, "{flags:?} {app} {cache}");
+            assert_eq!(decided(flags, app, cache, 14), since, "{flags:?} {app} {cache}");
+        }
+    }
+}

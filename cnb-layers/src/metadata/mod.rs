@@ -4,7 +4,6 @@
 mod analyzed;
 mod build;
 mod decode;
-mod json;
 mod label;
 mod layer_toml;
 mod platform;
@@ -19,10 +18,14 @@ pub use layer_toml::{LayerToml, LayerTypes};
 pub use platform::{Group, GroupBuildpack, ProjectMetadata, RunToml, StackToml};
 pub use report::Report;
 
-pub(crate) use json::to_string as to_json;
 pub(crate) use label::RebaseMetadata;
 pub(crate) use layer_toml::{data_document, read_store, store_document};
-pub(crate) use toml_text::{Toml, document as toml_document};
+
+/// Writes a document as the reference's encoder does.
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
+    let bytes = crate::to_go_json(value).expect("these types have text keys and nothing that refuses");
+    String::from_utf8(bytes).expect("JSON is text")
+}
 
 /// The labels that phases read and write.
 pub mod labels {

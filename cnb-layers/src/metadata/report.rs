@@ -45,6 +45,11 @@ impl Report {
         toml_text::document(&pairs)
     }
 
+    /// Returns the report with what `saved` says about the image.
+    pub(crate) fn with_image(self, saved: Self) -> Self {
+        Self { bom: self.bom, ..saved }
+    }
+
     /// Adds the old bill of materials of a buildpack: the text of its build.toml.
     pub(crate) fn add_bom(&mut self, build_toml: &str, id: &str, version: &str) -> Result<(), DecodeError> {
         let value = decode::toml(build_toml)?;

@@ -1,0 +1,531 @@
+//! Extracting a layer into its own directory, and nowhere else.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+use tar::EntryType;
+
+use crate::DiffId;
+
+/// Why a layer could not be extracted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// The tar is not the one it should be.
+    #[error("expected layer contents to have SHA '{expected}'; found '{found}'")]
+    WrongBytes {
+        /// What it should be.
+        expected: DiffId,
+        /// What it is.
+        found: DiffId,
+    },
+    /// An entry would leave the layer's directory, or go through a link.
+    #[error("entry {name:?} does not belong into the layer's directory; nothing of the layer is used")]
+    Escapes {
+        /// The entry's name.
+        name: String,
+    },
+    /// An entry is neither a file nor a directory nor a symbolic link.
+    #[error("unknown file type in tar {kind} ({name:?})")]
+    Kind {
+        /// The entry's name.
+        name: String,
+        /// The type flag of the entry.
+        kind: u8,
+    },
+    /// The tar cannot be read.
+    #[error("error extracting from archive")]
+    Tar(#[source] io::Error),
+    /// A file could not be made.
+    #[error("failed to write {path:?}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Where a layer belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerPlace<'a> {
+    /// The layers directory on disk.
+    pub(crate) disk: &'a Path,
+    /// The layers directory as the tar names it.
+    pub(crate) image: &'a Path,
+    /// The names of the directories that lead from there to the layer.
+    pub(crate) within: &'a [&'a str],
+}
+
+/// Extracts a tar whose diff id is known. When anything is wrong, nothing of the layer remains.
+pub(crate) fn extract_layer(tar: &mut dyn Read, expected: &DiffId, place: LayerPlace<'_>) -> Result<(), ExtractError> {
+    let mut tar = Hashing {
+        inner: tar,
+        hash: Sha256::new(),
+    };
+    let extracted = extract(&mut tar, place, false);
+    let drained = io::copy(&mut tar, &mut io::sink());
+    let found = DiffId::from_sha256_bytes(tar.hash.finalize().into());
+    let outcome = match (drained, extracted) {
+        (Err(error), _) => Err(ExtractError::Tar(error)),
+        (Ok(_), _) if found != *expected => Err(ExtractError::WrongBytes {
+            expected: expected.clone(),
+            found,
+        }),
+        (Ok(_), extracted) => extracted,
+    };
+    if outcome.is_err() {
+        remove(place);
+    }
+    outcome
+}
+
+/// Extracts the bills of materials of a build, beside others that may be there already.
+pub(crate) fn extract_sbom(tar: &mut dyn Read, place: LayerPlace<'_>) -> Result<(), ExtractError> {
+    extract(tar, place, true)
+}
+
+fn remove(place: LayerPlace<'_>) {
+    let path = place
+        .within
+        .iter()
+        .fold(place.disk.to_owned(), |path, name| path.join(name));
+    // A leftover is harmless: its metadata says that it is not restored.
+    let _ = match std::fs::symlink_metadata(&path) {
+        Ok(found) if found.is_dir() => std::fs::remove_dir_all(&path),
+        _ => Ok(()),
+    };
+}
+
+fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(), ExtractError> {
+    let mut target = Target::open(place)?;
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries().map_err(ExtractError::Tar)? {
+        let mut entry = entry.map_err(ExtractError::Tar)?;
+        let name = entry.path_bytes().into_owned();
+        let kind = entry.header().entry_type();
+        if kind == EntryType::XGlobalHeader {
+            continue;
+        }
+        let shown = || String::from_utf8_lossy(&name).into_owned();
+        let escapes = || ExtractError::Escapes { name: shown() };
+        let mode = entry.header().mode().map_err(ExtractError::Tar)? & 0o7777;
+        let inside = match locate(&name, place) {
+            Some(Located::Above) if kind == EntryType::Directory => continue,
+            Some(Located::Inside(path)) => path,
+            _ => return Err(escapes()),
+        };
+        if inside.is_empty() && kind != EntryType::Directory {
+            return Err(escapes());
+        }
+        match kind {
+            EntryType::Directory => target
+                .directory(&inside, mode)
+                .map_err(|error| target.error(&inside, error, &shown()))?,
+            EntryType::Regular | EntryType::Continuous => {
+                let mut file = target
+                    .file(&inside, mode, replace)
+                    .map_err(|error| target.error(&inside, error, &shown()))?;
+                let size = entry.size();
+                let copied = io::copy(&mut entry, &mut file).and_then(|count| match count {
+                    count if count == size => Ok(()),
+                    _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                });
+                copied.map_err(|source| ExtractError::File {
+                    path: target.path(&inside),
+                    source,
+                })?;
+            }
+            EntryType::Symlink => {
+                let link = entry.link_name_bytes().unwrap_or_default().into_owned();
+                target
+                    .link(&inside, &link)
+                    .map_err(|error| target.error(&inside, error, &shown()))?;
+            }
+            other => {
+                return Err(ExtractError::Kind {
+                    name: shown(),
+                    kind: other.as_byte(),
+                });
+            }
+        }
+    }
+    target.finish()
+}
+
+/// Where an entry lies, seen from the layer's directory.
+enum Located {
+    /// It is a directory that leads to the layer's.
+    Above,
+    /// The path within the layer; empty for the layer's directory itself.
+    Inside(Vec<Vec<u8>>),
+}
+
+/// Resolves a name by its text alone; `None` when it lies somewhere else.
+fn locate(name: &[u8], place: LayerPlace<'_>) -> Option<Located> {
+    if name.contains(&0) || name.iter().all(|byte| *byte == b'/') {
+        return None;
+    }
+    let mut path: Vec<&[u8]> = Vec::new();
+    for part in name.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                path.pop()?;
+            }
+            part => path.push(part),
+        }
+    }
+    let image = place
+        .image
+        .as_os_str()
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty());
+    let root: Vec<&[u8]> = image.chain(place.within.iter().map(|name| name.as_bytes())).collect();
+    let common = root.iter().zip(&path).take_while(|(a, b)| a == b).count();
+    if common == root.len() {
+        Some(Located::Inside(
+            path[common..].iter().map(|part| part.to_vec()).collect(),
+        ))
+    } else if common == path.len() {
+        Some(Located::Above)
+    } else {
+        None
+    }
+}
+
+/// The layer's directory while files are made in it.
+struct Target<'a> {
+    place: LayerPlace<'a>,
+    /// The directory that the layer's directory is in, and its name there.
+    parent: OwnedFd,
+    root: Option<OwnedFd>,
+    /// The directory of the last entry: entries of one directory follow each other.
+    last: Option<(Vec<Vec<u8>>, OwnedFd)>,
+    /// Directories made for their own entry, whose mode is set at the end.
+    made: Vec<(Vec<Vec<u8>>, u32)>,
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl<'a> Target<'a> {
+    fn open(place: LayerPlace<'a>) -> Result<Self, ExtractError> {
+        let failed = |path: &Path, error: Errno| ExtractError::File {
+            path: path.to_owned(),
+            source: error.into(),
+        };
+        let mut parent = rustix::fs::openat(CWD, place.disk, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| failed(place.disk, error))?;
+        let ancestors = place.within.len().saturating_sub(1);
+        for name in &place.within[..ancestors] {
+            parent = enter_or_make(&parent, OsStr::new(name)).map_err(|error| failed(Path::new(name), error))?;
+        }
+        Ok(Self {
+            place,
+            parent,
+            root: None,
+            last: None,
+            made: Vec::new(),
+        })
+    }
+
+    fn name(&self) -> &OsStr {
+        OsStr::new(self.place.within.last().copied().unwrap_or("."))
+    }
+
+    fn root(&mut self) -> Result<&OwnedFd, Errno> {
+        if self.root.is_none() {
+            let root = enter_or_make(&self.parent, self.name())?;
+            self.root = Some(root);
+        }
+        self.root.as_ref().ok_or(Errno::NOENT)
+    }
+
+    /// Opens the directory that an entry is in, making what is missing.
+    fn enter(&mut self, path: &[Vec<u8>]) -> Result<&OwnedFd, Errno> {
+        if path.is_empty() {
+            return self.root();
+        }
+        if self.last.as_ref().is_none_or(|(last, _)| last != path) {
+            let mut dir = self.root()?.try_clone().map_err(|_| Errno::MFILE)?;
+            for name in path {
+                dir = enter_or_make(&dir, OsStr::from_bytes(name))?;
+            }
+            self.last = Some((path.to_vec(), dir));
+        }
+        self.last.as_ref().map(|(_, dir)| dir).ok_or(Errno::NOENT)
+    }
+
+    fn directory(&mut self, path: &[Vec<u8>], permissions: u32) -> Result<(), Errno> {
+        let fresh = if let Some((name, above)) = path.split_last() {
+            let dir = self.enter(above)?;
+            make(dir, OsStr::from_bytes(name))?
+        } else {
+            make(&self.parent, self.name())?
+        };
+        if fresh {
+            self.made.push((path.to_vec(), permissions));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &[Vec<u8>], mode: u32, replace: bool) -> Result<std::fs::File, Errno> {
+        let (name, above) = path.split_last().ok_or(Errno::ISDIR)?;
+        let (parent, name) = (self.enter(above)?, OsStr::from_bytes(name));
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let fd = match rustix::fs::openat(parent, name, create, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::EXIST) if replace => {
+                rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+                rustix::fs::openat(parent, name, create, Mode::RUSR | Mode::WUSR)?
+            }
+            Err(Errno::EXIST) => {
+                let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                return rustix::fs::openat(parent, name, flags, Mode::empty()).map(Into::into);
+            }
+            other => other?,
+        };
+        // Before the content: who may not give away such rights loses them again by writing.
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+        Ok(fd.into())
+    }
+
+    fn link(&mut self, path: &[Vec<u8>], to: &[u8]) -> Result<(), Errno> {
+        let (name, above) = path.split_last().ok_or(Errno::ISDIR)?;
+        let (parent, name) = (self.enter(above)?, OsStr::from_bytes(name));
+        match rustix::fs::symlinkat(OsStr::from_bytes(to), parent, name) {
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+                rustix::fs::symlinkat(OsStr::from_bytes(to), parent, name)
+            }
+            other => other,
+        }
+    }
+
+    /// Gives the directories that were made their modes, the deepest first.
+    fn finish(mut self) -> Result<(), ExtractError> {
+        let mut made = std::mem::take(&mut self.made);
+        made.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        for (path, mode) in made {
+            let set = self
+                .enter(&path)
+                .and_then(|dir| rustix::fs::fchmod(dir.as_fd(), Mode::from_raw_mode(mode)));
+            set.map_err(|error| ExtractError::File {
+                path: self.path(&path),
+                source: error.into(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, inside: &[Vec<u8>]) -> PathBuf {
+        let root = self
+            .place
+            .within
+            .iter()
+            .fold(self.place.disk.to_owned(), |path, name| path.join(name));
+        inside
+            .iter()
+            .fold(root, |path, name| path.join(OsStr::from_bytes(name)))
+    }
+
+    fn error(&self, inside: &[Vec<u8>], error: Errno, name: &str) -> ExtractError {
+        match error {
+            // A link is where a directory or file should be.
+            Errno::LOOP | Errno::NOTDIR => ExtractError::Escapes { name: name.to_owned() },
+            error => ExtractError::File {
+                path: self.path(inside),
+                source: error.into(),
+            },
+        }
+    }
+}
+
+fn make(dir: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
+    match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o777)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => {
+            rustix::fs::openat(dir, name, DIRECTORY | OFlags::PATH, Mode::empty())?;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn enter_or_make(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    match rustix::fs::openat(dir, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => {
+            make(dir, name)?;
+            rustix::fs::openat(dir, name, DIRECTORY, Mode::empty())
+        }
+        other => other,
+    }
+}
+
+struct Hashing<'a> {
+    inner: &'a mut dyn Read,
+    hash: Sha256,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[derive(Clone, Copy)]
+    enum Make<'a> {
+        Dir(&'a str, u32),
+        File(&'a str, u32, &'a str),
+        Link(&'a str, &'a str),
+        Hard(&'a str, &'a str),
+    }
+
+    fn tar(entries: &[Make<'_>]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for entry in entries {
+            let (name, kind, mode, content, link) = match *entry {
+                Make::Dir(name, mode) => (name, EntryType::Directory, mode, "", None),
+                Make::File(name, mode, content) => (name, EntryType::Regular, mode, content, None),
+                Make::Link(name, link) => (name, EntryType::Symlink, 0o777, "", Some(link)),
+                Make::Hard(name, link) => (name, EntryType::Link, 0o644, "", Some(link)),
+            };
+            let mut header = tar::Header::new_ustar();
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(kind);
+            header.set_mode(mode);
+            header.set_size(content.len() as u64);
+            if let Some(link) = link {
+                header.set_link_name_literal(link).expect("it is short");
+            }
+            header.set_cksum();
+            builder.append(&header, content.as_bytes()).expect("memory takes all");
+        }
+        builder.into_inner().expect("memory takes all")
+    }
+
+    fn restore(dir: &Path, tar: &[u8]) -> Result<(), ExtractError> {
+        let place = LayerPlace {
+            disk: dir,
+            image: Path::new("/layers"),
+            within: &["acme", "c"],
+        };
+        extract_layer(&mut &tar[..], &DiffId::of(tar), place)
+    }
+
+    use Make::{Dir, File, Hard, Link};
+
+    #[test]
+    fn files_directories_and_links_come_back_with_their_modes() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let layer = tar(&[
+            Dir("/layers", 0o755),
+            Dir("/layers/acme", 0o755),
+            Dir("/layers/acme/c", 0o750),
+            Dir("/layers/acme/c/ro", 0o555),
+            File("/layers/acme/c/ro/f", 0o640, "x"),
+            Link("/layers/acme/c/ln", "/etc/passwd"),
+            File("layers/acme//c/a/../g", 0o755, "g"),
+        ]);
+        restore(dir.path(), &layer).expect("it is a good layer");
+        let mode = |path: &str| {
+            fs::symlink_metadata(dir.path().join(path))
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o7777
+        };
+        assert_eq!(
+            (mode("acme/c"), mode("acme/c/ro"), mode("acme/c/ro/f"), mode("acme/c/g")),
+            (0o750, 0o555, 0o640, 0o755)
+        );
+        assert_eq!(
+            fs::read_link(dir.path().join("acme/c/ln")).expect("it is a link"),
+            Path::new("/etc/passwd")
+        );
+    }
+
+    #[test]
+    fn whatever_leaves_the_layer_is_refused_and_nothing_remains() {
+        let outside = tempfile::tempdir().expect("there is room");
+        let outside = outside.path().to_str().expect("it is text");
+        for hostile in [
+            vec![File("/etc/evil", 0o644, "x")],
+            vec![File("../../evil", 0o644, "x")],
+            vec![File("/layers/acme/c/../other/f", 0o644, "x")],
+            vec![File("/layers/acme/c.toml", 0o644, "x")],
+            vec![File("/layers/group.toml", 0o644, "x")],
+            vec![Link("/layers/acme/c", outside), File("/layers/acme/c/f", 0o644, "x")],
+            vec![
+                Link("/layers/acme/c/ln", outside),
+                File("/layers/acme/c/ln/f", 0o644, "x"),
+            ],
+            vec![
+                Dir("/layers/acme/c/real", 0o755),
+                Link("/layers/acme/c/ln", "real"),
+                File("/layers/acme/c/ln/f", 0o644, "x"),
+            ],
+            vec![Link("/layers/acme/c/ln", "../x"), File("/layers/acme/c/ln", 0o644, "x")],
+            vec![Hard("/layers/acme/c/h", "/etc/passwd")],
+            vec![Dir("/home", 0o777)],
+            vec![Dir("/", 0o777), File("/layers/acme/c/f", 0o644, "x")],
+        ] {
+            let dir = tempfile::tempdir().expect("there is room");
+            let error = restore(dir.path(), &tar(&hostile)).expect_err("it is hostile");
+            assert!(!dir.path().join("acme/c").exists(), "{error}");
+            assert_eq!(fs::read_dir(outside).expect("it is there").count(), 0, "{error}");
+            let beside: Vec<_> = fs::read_dir(dir.path())
+                .expect("it is there")
+                .map(|e| e.expect("it is there").file_name())
+                .collect();
+            assert!(beside.iter().all(|name| name == "acme"), "{error}: {beside:?}");
+        }
+    }
+
+    #[test]
+    fn other_bytes_than_promised_are_refused_and_nothing_remains() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let layer = tar(&[File("/layers/acme/c/f", 0o644, "x")]);
+        let expected = DiffId::of(b"something else");
+        let place = LayerPlace {
+            disk: dir.path(),
+            image: Path::new("/layers"),
+            within: &["acme", "c"],
+        };
+        let error = extract_layer(&mut &layer[..], &expected, place).expect_err("these are other bytes");
+        assert!(matches!(error, ExtractError::WrongBytes { .. }), "{error}");
+        assert!(!dir.path().join("acme/c").exists());
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn garbage_never_panics_and_never_leaves_the_directory(mut bytes in proptest::collection::vec(0_u8.., 0..3000), keep in 0_usize..3) {
+            let good = tar(&[Dir("/layers/acme/c", 0o755), File("/layers/acme/c/f", 0o644, "x")]);
+            if keep > 0 {
+                for (at, byte) in good.iter().enumerate().take(keep * 512) {
+                    if at < bytes.len() && at % 97 != 0 { bytes[at] = *byte; }
+                }
+            }
+            let dir = tempfile::tempdir().expect("there is room");
+            let _ = restore(dir.path(), &bytes);
+            for entry in fs::read_dir(dir.path()).expect("it is there") {
+                proptest::prop_assert_eq!(entry.expect("it is there").file_name(), "acme");
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A cache in a registry.
+
+use std::io::Read;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use registry_auth::Reference;
+
+use super::{Cache, CacheError, CachedLayer};
+use crate::layer::decompressed;
+use crate::metadata::{CacheMetadata, labels};
+use crate::save::{Placed, place_all};
+use crate::{
+    Compression, Descriptor, DiffId, History, Image, ImageDraft, ImageError, ImageFormat, ImageSource, ImageTarget,
+    Layer, LayerBuilder, LayerContent as _, Platform, Timestamp, media_type, push_image, upload_layer,
+};
+
+/// A cache as an image in a registry: its layers are the cached layers, a label describes them.
+pub struct CacheImage<'a> {
+    source: &'a dyn ImageSource,
+    target: &'a dyn ImageTarget,
+    compression: Compression,
+    reference: Reference,
+    original: Option<Image>,
+    layers: Mutex<Vec<Placed>>,
+    done: AtomicBool,
+}
+
+/// What became of a cache image when it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheImageState {
+    /// It is there and whole.
+    Found,
+    /// There is none.
+    Missing,
+    /// It lacks a layer, so it is not used.
+    Corrupt,
+}
+
+impl<'a> CacheImage<'a> {
+    /// Opens the cache image, which need not exist.
+    ///
+    /// # Errors
+    /// When the registry cannot be reached or refuses.
+    pub fn open(
+        reference: &Reference,
+        source: &'a dyn ImageSource,
+        target: &'a dyn ImageTarget,
+        compression: Compression,
+    ) -> Result<(Self, CacheImageState), ImageError> {
+        let found = match source.image(reference, &Platform::linux_amd64()) {
+            Err(ImageError::Invalid { .. } | ImageError::NoBlob { .. } | ImageError::WrongDigest { .. }) => {
+                (None, CacheImageState::Corrupt)
+            }
+            Err(error) => return Err(error),
+            Ok(None) => (None, CacheImageState::Missing),
+            Ok(Some(image)) if is_whole(&image, reference, target)? => (Some(image), CacheImageState::Found),
+            Ok(Some(_)) => (None, CacheImageState::Corrupt),
+        };
+        let (original, state) = found;
+        let cache = Self {
+            source,
+            target,
+            compression,
+            reference: reference.clone(),
+            original,
+            layers: Mutex::default(),
+            done: AtomicBool::new(false),
+        };
+        Ok((cache, state))
+    }
+
+    fn known(&self, diff_id: &DiffId) -> Result<Layer, CacheError> {
+        let found = self.original.as_ref().and_then(|image| image.layer(diff_id));
+        found.ok_or_else(|| CacheError::NoLayer(diff_id.to_string()))
+    }
+
+    fn push(&self, layer: Layer, from: Reference) {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        if layers.iter().all(|known| known.layer.diff_id != layer.diff_id) {
+            layers.push(Placed { layer, from });
+        }
+    }
+
+    fn has(&self, diff_id: &DiffId) -> bool {
+        let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        layers.iter().any(|known| known.layer.diff_id == *diff_id)
+    }
+
+    fn writable(&self) -> Result<(), CacheError> {
+        if self.done.load(Ordering::SeqCst) {
+            Err(CacheError::Committed)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Returns whether the repository has all blobs of an image.
+pub(crate) fn is_whole(image: &Image, reference: &Reference, target: &dyn ImageTarget) -> Result<bool, ImageError> {
+    for layer in image.layers() {
+        if !target.has_blob(reference.repository(), &layer.descriptor.digest)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Cache for CacheImage<'_> {
+    fn metadata(&self) -> Result<CacheMetadata, CacheError> {
+        let label = self
+            .original
+            .as_ref()
+            .and_then(|image| image.label(labels::CACHE_METADATA));
+        Ok(label
+            .and_then(|text| CacheMetadata::from_json(text).ok())
+            .unwrap_or_default())
+    }
+
+    fn layer(&self, diff_id: &DiffId) -> Result<Box<dyn Read + Send>, CacheError> {
+        let layer = self.known(diff_id)?;
+        let blob = self.source.layer(&self.reference, &layer.descriptor)?;
+        decompressed(blob).map_err(|source| CacheError::Layer {
+            diff_id: diff_id.clone(),
+            source,
+        })
+    }
+
+    fn keep(&self, diff_id: &DiffId) -> Result<(), CacheError> {
+        self.writable()?;
+        self.push(self.known(diff_id)?, self.reference.clone());
+        Ok(())
+    }
+
+    fn add(&self, layer: &CachedLayer<'_>) -> Result<(), CacheError> {
+        self.writable()?;
+        if self.has(layer.diff_id) {
+            return Ok(());
+        }
+        let repository = self.reference.repository();
+        if let Some((from, placed)) = layer.placed {
+            let mut placed = placed.clone();
+            placed.descriptor = Descriptor::new(
+                media_type::OCI_LAYER_GZIP,
+                placed.descriptor.digest.clone(),
+                placed.descriptor.size,
+            );
+            self.push(placed, from.clone());
+            return Ok(());
+        }
+        let (made, _) = upload_layer(
+            self.target,
+            repository,
+            layer.content,
+            media_type::OCI_LAYER_GZIP,
+            self.compression,
+        )?;
+        if made.diff_id != *layer.diff_id {
+            return Err(CacheError::WrongBytes {
+                expected: layer.diff_id.clone(),
+                found: made.diff_id,
+            });
+        }
+        self.push(made, self.reference.clone());
+        Ok(())
+    }
+
+    fn commit(&self, metadata: &CacheMetadata) -> Result<(), CacheError> {
+        self.writable()?;
+        self.done.store(true, Ordering::SeqCst);
+        let repository = self.reference.repository();
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if layers.is_empty() {
+            layers.push(Placed {
+                layer: self.empty_layer()?,
+                from: self.reference.clone(),
+            });
+        }
+        place_all(&layers, repository, self.source, self.target)?;
+        let mut draft = ImageDraft::empty(ImageFormat::Oci);
+        for placed in layers {
+            let history = History {
+                created: Timestamp::reproducible(),
+                ..History::default()
+            };
+            draft.push_layer(placed.layer, history);
+        }
+        let config = draft.config_mut();
+        config.created = Timestamp::reproducible();
+        "linux".clone_into(&mut config.os);
+        draft.set_label(labels::CACHE_METADATA, metadata.to_json());
+        push_image(
+            self.target,
+            &draft.finish(),
+            repository,
+            std::slice::from_ref(&self.reference),
+        )?;
+        Ok(())
+    }
+}
+
+impl CacheImage<'_> {
+    /// Stores the layer of a cache without layers: an archive without entries, not compressed.
+    fn empty_layer(&self) -> Result<Layer, CacheError> {
+        let mut tar = Vec::new();
+        LayerBuilder::new().write_tar(&mut tar)?;
+        let diff_id = DiffId::of(&tar);
+        let digest = diff_id.digest_of_uncompressed_blob().clone();
+        let size = tar.len() as u64;
+        self.target
+            .push_blob(self.reference.repository(), &digest, size, &mut || {
+                Ok(Box::new(std::io::Cursor::new(tar.clone())))
+            })?;
+        Ok(Layer {
+            diff_id,
+            descriptor: Descriptor::new(media_type::OCI_LAYER_GZIP, digest, size),
+        })
+    }
+}

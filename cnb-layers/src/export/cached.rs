@@ -1,0 +1,106 @@
+//! Filling the cache for the next build.
+
+use super::Export;
+use crate::cache::{Cache, CacheError, CachedLayer};
+use crate::layers_dir::layers_of;
+use crate::metadata::{BuildpackLayers, CacheMetadata, LayerMetadata};
+use crate::phase::{Log, LogExt as _, with_causes};
+use crate::{DiffId, diff_id};
+
+/// Stores the cached layers of this build; what it finds there unchanged is kept without being written.
+///
+/// A layer that cannot be stored is a warning and missing from the cache, nothing else.
+///
+/// # Errors
+/// When the cache as a whole cannot be written.
+pub fn export_cache(export: &Export<'_>, cache: &dyn Cache, log: &dyn Log) -> Result<(), CacheError> {
+    let before = cache.metadata().unwrap_or_else(|error| {
+        log.warn(format_args!("Not reusing the cache: {}", with_causes(&error)));
+        CacheMetadata::default()
+    });
+    let mut metadata = CacheMetadata::default();
+    let mut all = Vec::new();
+    let layers_dir = export.disk_layers();
+    for buildpack in &export.inputs.group.buildpacks {
+        let mut known = BuildpackLayers {
+            key: buildpack.id.clone(),
+            version: buildpack.version.clone(),
+            ..BuildpackLayers::default()
+        };
+        for layer in layers_of(&layers_dir, buildpack).unwrap_or_default() {
+            let Ok(toml) = layer.toml() else { continue };
+            if !toml.types.cache {
+                continue;
+            }
+            let id = layer.identifier();
+            if !layer.has_contents() {
+                log.warn(format_args!("Failed to cache layer '{id}' because it has no contents"));
+                continue;
+            }
+            let dir = export.inputs.layers_dir.join(buildpack.directory()).join(&layer.name);
+            let sha = before.layer(&buildpack.id, &layer.name).map(|layer| layer.sha.clone());
+            match store(export, cache, &id, &dir, sha.as_deref(), log) {
+                Ok(diff_id) => {
+                    let entry = LayerMetadata {
+                        sha: diff_id.to_string(),
+                        data: toml.metadata,
+                        build: toml.types.build,
+                        launch: toml.types.launch,
+                        cache: toml.types.cache,
+                    };
+                    known.layers.insert(layer.name, entry);
+                }
+                Err(problem) => log.warn(format_args!("Failed to cache layer '{id}': {problem}")),
+            }
+        }
+        all.push(known);
+    }
+    metadata.buildpacks = (!all.is_empty()).then_some(all);
+    let sbom = export.inputs.layers_dir.join("sbom/cache");
+    if export.inputs.api.at_least(8) && std::fs::metadata(export.disk(&sbom)).is_ok() {
+        let id = "buildpacksio/lifecycle:cache.sbom";
+        match store(export, cache, id, &sbom, Some(&before.sbom), log) {
+            Ok(diff_id) => metadata.sbom = diff_id.to_string(),
+            Err(problem) => log.warn(format_args!("Failed to cache layer '{id}': {problem}")),
+        }
+    }
+    cache.commit(&metadata)
+}
+
+fn store(
+    export: &Export<'_>,
+    cache: &dyn Cache,
+    id: &str,
+    dir: &std::path::Path,
+    before: Option<&str>,
+    log: &dyn Log,
+) -> Result<DiffId, String> {
+    let content = export.directory(dir).map_err(|error| with_causes(&error))?;
+    let made = export.made.get(id);
+    let diff_id = match made {
+        Some(made) => made.diff_id.clone(),
+        None => {
+            diff_id(&content)
+                .map_err(|error| format!("creating layer '{id}': {}", with_causes(&error)))?
+                .0
+        }
+    };
+    if before == Some(diff_id.as_str()) {
+        match cache.keep(&diff_id) {
+            Ok(()) => log.info(format_args!("Reusing cache layer '{id}'")),
+            Err(error) => log.warn(format_args!("Skipping reuse for layer {id}: {}", with_causes(&error))),
+        }
+    }
+    log.info(format_args!("Adding cache layer '{id}'"));
+    log.debug(format_args!("Layer '{id}' SHA: {diff_id}"));
+    let placed = made
+        .and_then(|made| made.placed.as_ref())
+        .map(|(reference, layer)| (reference, layer));
+    let layer = CachedLayer {
+        diff_id: &diff_id,
+        content: &content,
+        placed,
+    };
+    cache.add(&layer).map_err(|error| with_causes(&error))?;
+    Ok(diff_id)
+}

@@ -1,0 +1,114 @@
+//! Why an export failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::metadata::DecodeError;
+use crate::open::OpenError;
+use crate::save::SaveError;
+use crate::{ImageError, LayerError};
+
+/// Why an export failed. Unless it is [`Save`](Self::Save), no name of the image has changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// A name is not an image reference.
+    #[error("could not parse reference: {0}")]
+    Reference(String),
+    /// The run image could not be opened.
+    #[error(transparent)]
+    Base(OpenError),
+    /// The previous image could not be opened.
+    #[error("accessing the previous image")]
+    Previous(#[source] ImageError),
+    /// A bill of materials could not be copied.
+    #[error("failed to copy buildpacksio SBOMs")]
+    CopySbom {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The builder's metadata could not be read.
+    #[error("read build metadata: failed to read build metadata file: open {path}")]
+    ReadBuildMetadata {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The builder's metadata could not be understood.
+    #[error("read build metadata: failed to read build metadata file")]
+    BuildMetadata(#[source] DecodeError),
+    /// The directory of a buildpack could not be read.
+    #[error("reading layers for buildpack '{buildpack}'")]
+    ReadLayers {
+        /// The buildpack.
+        buildpack: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The store.toml of a buildpack could not be understood.
+    #[error("reading layers for buildpack '{buildpack}': failed decoding store.toml for buildpack {buildpack:?}")]
+    Store {
+        /// The buildpack.
+        buildpack: String,
+        /// The cause.
+        source: DecodeError,
+    },
+    /// The build.toml of a buildpack could not be understood.
+    #[error(transparent)]
+    BuildToml(DecodeError),
+    /// Layer metadata could not be understood.
+    #[error("failed to parse metadata for layers '[{}]'", .layers.join(" "))]
+    Malformed {
+        /// The layers.
+        layers: Vec<String>,
+    },
+    /// A layer that is to be cached has no contents.
+    #[error("layer '{layer}' is cache=true but has no contents")]
+    NoContents {
+        /// The layer.
+        layer: String,
+    },
+    /// A layer without contents is not known to the previous image.
+    #[error("cannot reuse '{layer}', previous image has no metadata for layer '{layer}'")]
+    NotInPrevious {
+        /// The layer.
+        layer: String,
+    },
+    /// The previous image does not have a layer that its metadata names.
+    #[error("reusing layer: '{layer}': failed to get layer by diffID: unknown diffID {sha}")]
+    NotReusable {
+        /// The layer.
+        layer: String,
+        /// Its diff id.
+        sha: String,
+    },
+    /// A layer could not be made.
+    #[error("creating layer")]
+    CreateLayer(#[source] LayerError),
+    /// A layer of the application could not be made.
+    #[error("exporting app layers: creating app layers")]
+    CreateApp(#[source] LayerError),
+    /// The layer of the process types could not be made.
+    #[error("creating layer ''")]
+    ProcessTypes(#[source] LayerError),
+    /// There is no launcher.
+    #[error("creating launcher layers: failed to stat launcher at path '{path}': stat {path}")]
+    NoLauncher {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The process that should start by default does not exist.
+    #[error("determining entrypoint: tried to set {name} to default but it doesn't exist")]
+    NoSuchProcess {
+        /// The type.
+        name: String,
+    },
+    /// The image could not be saved under all names.
+    #[error(transparent)]
+    Save(SaveError),
+}

@@ -1,0 +1,166 @@
+//! The layers directory: which layers of a buildpack it holds and what their files say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::metadata::{DecodeError, GroupBuildpack, LayerToml};
+
+/// A layer of a buildpack on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerDir {
+    /// The buildpack's id.
+    pub(crate) buildpack: String,
+    /// The layer's name.
+    pub(crate) name: String,
+    /// The layer's directory, which need not exist.
+    pub(crate) path: PathBuf,
+}
+
+impl LayerDir {
+    /// Returns the name that logs use: `<buildpack>:<layer>`.
+    pub(crate) fn identifier(&self) -> String {
+        format!("{}:{}", self.buildpack, self.name)
+    }
+
+    /// Returns the path of `<layer>.toml`.
+    pub(crate) fn toml_path(&self) -> PathBuf {
+        beside(&self.path, ".toml")
+    }
+
+    /// Returns what `<layer>.toml` says; a missing file says nothing.
+    pub(crate) fn toml(&self) -> Result<LayerToml, LayerTomlError> {
+        match fs::read_to_string(self.toml_path()) {
+            Ok(text) => LayerToml::from_toml(&text).map_err(LayerTomlError::Decode),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LayerToml::default()),
+            Err(error) => Err(LayerTomlError::Read(error)),
+        }
+    }
+
+    /// Returns whether there is anything at the layer's path; an empty directory and even a file count.
+    pub(crate) fn has_contents(&self) -> bool {
+        match fs::metadata(&self.path) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    /// Removes the layer with all its files.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        for path in [self.path.clone(), beside(&self.path, ".sha"), self.toml_path()] {
+            let removed = match fs::symlink_metadata(&path) {
+                Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+                Ok(_) => fs::remove_file(&path),
+                Err(error) => Err(error),
+            };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a `<layer>.toml` cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum LayerTomlError {
+    /// It could not be read.
+    #[error("cannot read it")]
+    Read(#[source] io::Error),
+    /// It could not be understood.
+    #[error("cannot understand it")]
+    Decode(#[source] DecodeError),
+}
+
+/// Finds the layers of a buildpack: each directory and each `<name>.toml` but store, launch and build.
+/// Sorted by name; a missing directory has none.
+pub(crate) fn layers_of(layers: &Path, buildpack: &GroupBuildpack) -> io::Result<Vec<LayerDir>> {
+    let dir = layers.join(buildpack.directory());
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if entry.file_type()?.is_dir() {
+            names.insert(name);
+        } else if let Some(name) = name.strip_suffix(".toml")
+            && !["store", "launch", "build"].contains(&name)
+        {
+            names.insert(name.to_owned());
+        }
+    }
+    let layer = |name: String| LayerDir {
+        buildpack: buildpack.id.clone(),
+        path: dir.join(&name),
+        name,
+    };
+    Ok(names.into_iter().map(layer).collect())
+}
+
+/// Returns whether a name from a document can be the name of a layer or of a buildpack's directory.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+}
+
+/// Returns whether a buildpack id can have a directory of its own.
+pub(crate) fn is_plain_id(id: &str) -> bool {
+    id.split('/').all(is_plain_name)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(suffix);
+    PathBuf::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_and_tomls_are_layers_but_not_store_launch_and_build() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let bp = dir.path().join("acme_node");
+        for name in ["b", "a", "store"] {
+            fs::create_dir_all(bp.join(name)).expect("there is room");
+        }
+        for name in [
+            "c.toml",
+            "a.toml",
+            "launch.toml",
+            "build.toml",
+            "store.toml",
+            "a.sbom.cdx.json",
+        ] {
+            fs::write(bp.join(name), "").expect("there is room");
+        }
+        std::os::unix::fs::symlink("a", bp.join("link")).expect("there is room");
+        let buildpack = GroupBuildpack {
+            id: "acme/node".into(),
+            ..GroupBuildpack::default()
+        };
+        let names: Vec<_> = layers_of(dir.path(), &buildpack)
+            .expect("it is readable")
+            .into_iter()
+            .map(|layer| layer.name)
+            .collect();
+        assert_eq!(names, ["a", "b", "c", "store"]);
+    }
+
+    #[test]
+    fn names_that_would_lead_elsewhere_are_not_plain() {
+        assert!(is_plain_id("acme/node.js") && is_plain_name("a.b c"));
+        for id in ["", "..", "../x", "a//b", "/a", "a/."] {
+            assert!(!is_plain_id(id), "{id}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Saving an image under its names: layers first, then config and manifest, so that a name moves last.
+
+use registry_auth::{Reference, Repository};
+
+use crate::metadata::Report;
+use crate::phase::{Log, LogExt as _, with_causes};
+use crate::{Image, ImageError, ImageSource, ImageTarget, Layer, copy_layers, push_image};
+
+/// A layer of an image that is to be saved, and where its blob can be had.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) layer: Layer,
+    /// An image that has the blob.
+    pub(crate) from: Reference,
+}
+
+/// The names under which an image could not be saved.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write image to the following tags: {}", list(.0))]
+pub struct SaveError(pub Vec<(String, String)>);
+
+fn list(failures: &[(String, String)]) -> String {
+    failures
+        .iter()
+        .map(|(name, problem)| format!("[{name}: {problem}]"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// Saves the image under each name, logs what became of each, and returns the report.
+///
+/// A name that fails does not keep the others from being tried.
+pub(crate) fn save(
+    image: &Image,
+    layers: &[Placed],
+    names: &[String],
+    source: &dyn ImageSource,
+    target: &dyn ImageTarget,
+    log: &dyn Log,
+) -> Result<Report, SaveError> {
+    log.info(format_args!("Saving {}...", names.first().map_or("", String::as_str)));
+    let mut failures = Vec::new();
+    let mut outcomes = Vec::new();
+    for name in names {
+        let saved = save_as(image, layers, name, source, target);
+        if let Err(problem) = &saved {
+            failures.push((name.clone(), problem.clone()));
+        }
+        outcomes.push((name, saved));
+    }
+    log.info(format_args!("*** Images ({}):", image.digest()));
+    let mut report = Report::default();
+    for (name, saved) in outcomes {
+        match saved {
+            Ok(()) => {
+                log.info(format_args!("      {name}"));
+                report.tags.push(name.clone());
+            }
+            Err(problem) => log.info(format_args!("      {name} - {problem}")),
+        }
+    }
+    report.digest = image.digest().to_string();
+    report.manifest_size = image.manifest_json().len() as u64;
+    log.debug(format_args!("\n*** Digest: {}", report.digest));
+    log.debug(format_args!("\n*** Manifest Size: {}", report.manifest_size));
+    if failures.is_empty() {
+        Ok(report)
+    } else {
+        Err(SaveError(failures))
+    }
+}
+
+fn save_as(
+    image: &Image,
+    layers: &[Placed],
+    name: &str,
+    source: &dyn ImageSource,
+    target: &dyn ImageTarget,
+) -> Result<(), String> {
+    let reference = Reference::parse(name).map_err(|error| with_causes(&error))?;
+    let saved = || -> Result<(), ImageError> {
+        let unchanged = target.manifest_digest(&reference)?.as_ref() == Some(image.digest());
+        if unchanged {
+            return Ok(());
+        }
+        place_all(layers, reference.repository(), source, target)?;
+        push_image(target, image, reference.repository(), std::slice::from_ref(&reference)).map(|_| ())
+    };
+    saved().map_err(|error| with_causes(&error))
+}
+
+/// Makes sure that the repository has every layer.
+pub(crate) fn place_all(
+    layers: &[Placed],
+    repository: &Repository,
+    source: &dyn ImageSource,
+    target: &dyn ImageTarget,
+) -> Result<(), ImageError> {
+    let mut rest: Vec<&Placed> = layers.iter().collect();
+    while let Some(first) = rest.first() {
+        let from = first.from.clone();
+        let (now, later): (Vec<_>, Vec<_>) = rest.into_iter().partition(|placed| placed.from == from);
+        let now: Vec<Layer> = now.into_iter().map(|placed| placed.layer.clone()).collect();
+        copy_layers(source, &from, &now, target, repository, &|_| ())?;
+        rest = later;
+    }
+    Ok(())
+}
