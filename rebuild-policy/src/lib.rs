@@ -21,6 +21,7 @@
 //! - Should we build, and why: [`decide`] on a [`Situation`] gives a [`Decision`] with [`Changes`].
 //! - What an Image makes: [`next_build`], [`source_resolver`], [`cache_claim`]; what it drops: [`surplus_builds`];
 //!   how it stands: [`settled_status`], [`created_status`], [`running_status`], [`builder_missing_status`].
+//! - The Pod of a Build: [`plan_pod`] asks a [`PodWorld`] and makes it with [`build_pod`].
 //!
 //! Not here: clocks, files, registries, clusters (see `kpack-engine`), reading and assembling builder images (see
 //! `cnb-order`, `cnb-layers`).
@@ -41,6 +42,7 @@ mod key;
 mod md5;
 mod name;
 mod next_build;
+mod pod;
 mod rebase;
 mod resource;
 mod termination;
@@ -56,6 +58,10 @@ pub use image_status::{builder_missing_status, created_status, running_status, s
 pub use key::*;
 pub use name::child_name;
 pub use next_build::{InvalidBuildNumber, NextBuild, build_number, next_build, next_build_number};
+pub use pod::{
+    Binding, BuildAccount, BuilderImage, HelperImages, ImageFacts, LookupError, PlatformApi, PodError, PodInputs,
+    PodOptions, PodSecret, PodWorld, build_pod, plan_pod, pod_name,
+};
 pub use rebase::is_rebase;
 pub use resource::*;
 pub use termination::{BuildMetadata, TerminationMessageError};
