@@ -1,0 +1,117 @@
+//! [`Program`] and [`Invocation`]: which program, and all that it is given.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// One of the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Brings source, credentials and platform environment into the pod's volumes; kpack's `build-init`.
+    Prepare,
+    /// Reports the built image by the termination message.
+    Completion,
+    /// Puts the last built image on a new run image.
+    Rebase,
+}
+
+impl Program {
+    /// Returns the program that is called by this name or path: its last part counts.
+    pub fn for_name(name: &str) -> Option<Self> {
+        match name.rsplit('/').next()? {
+            "build-init" => Some(Self::Prepare),
+            "completion" => Some(Self::Completion),
+            "rebase" => Some(Self::Rebase),
+            _ => None,
+        }
+    }
+
+    /// Returns the name it has in its image: `/cnb/process/NAME`.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Prepare => "build-init",
+            Self::Completion => "completion",
+            Self::Rebase => "rebase",
+        }
+    }
+
+    /// Runs the program and returns its exit code: 0, or 1 after the error and its causes were printed to `err`.
+    pub fn run(self, invocation: &Invocation, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
+        let _ = (invocation, out);
+        // Nobody is left to tell when this cannot be written.
+        let _ = writeln!(err, "Error: {} is not part of this program", self.file_name());
+        1
+    }
+}
+
+/// All that a program is given: arguments, environment and places.
+#[derive(Clone)]
+pub struct Invocation {
+    /// The arguments behind the program's name.
+    pub args: Vec<String>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// Where the pod's volumes are.
+    pub places: Places,
+}
+
+impl Invocation {
+    /// Makes an invocation with the places of a build pod.
+    pub fn new(args: impl IntoIterator<Item = String>, env: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self {
+            args: args.into_iter().collect(),
+            env: env.into_iter().collect(),
+            places: Places::default(),
+        }
+    }
+
+    /// Returns a variable; `None` when it is absent or empty, which kpack does not tell apart.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl fmt::Debug for Invocation {
+    /// Shows no values of the environment: a user may have put secrets there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invocation")
+            .field("args", &self.args)
+            .field("env", &self.env.keys())
+            .field("places", &self.places)
+            .finish()
+    }
+}
+
+/// Where the volumes of a build pod are mounted; other places serve tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Source is put here: `/workspace`.
+    pub workspace: PathBuf,
+    /// `project-metadata.toml` is put here: `/projectMetadata`.
+    pub project_metadata: PathBuf,
+    /// One file a variable is put here: `/platform/env`.
+    pub platform_env: PathBuf,
+    /// Secrets, one directory each: `/var/build-secrets`.
+    pub secrets: PathBuf,
+    /// The pull secret of a source image: `/registrySourcePullSecrets`.
+    pub registry_source_secrets: PathBuf,
+    /// The home of the steps that need credentials: `/builder/home`.
+    pub home: PathBuf,
+    /// What export or rebase reports: `/var/report/report.toml`.
+    pub report: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            workspace: "/workspace".into(),
+            project_metadata: "/projectMetadata".into(),
+            platform_env: "/platform/env".into(),
+            secrets: "/var/build-secrets".into(),
+            registry_source_secrets: "/registrySourcePullSecrets".into(),
+            home: "/builder/home".into(),
+            report: "/var/report/report.toml".into(),
+        }
+    }
+}
