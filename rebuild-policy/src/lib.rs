@@ -22,6 +22,8 @@
 //! - What an Image makes: [`next_build`], [`source_resolver`], [`cache_claim`]; what it drops: [`surplus_builds`];
 //!   how it stands: [`settled_status`], [`created_status`], [`running_status`], [`builder_missing_status`].
 //! - The Pod of a Build: [`plan_pod`] asks a [`PodWorld`] and makes it with [`build_pod`].
+//! - How things stand: [`build_status`] (from the Pod), [`resolved_status`], [`builder_failed_status`],
+//!   [`ready_conditions`]. What a build tells: [`BuildMetadata`], [`change_log`].
 //!
 //! Not here: clocks, files, registries, clusters (see `kpack-engine`), reading and assembling builder images (see
 //! `cnb-order`, `cnb-layers`).
@@ -30,6 +32,8 @@
 #![warn(missing_docs)]
 
 mod admit;
+mod build_status;
+mod builder_status;
 mod change;
 mod change_log;
 mod decide;
@@ -45,9 +49,14 @@ mod next_build;
 mod pod;
 mod rebase;
 mod resource;
+mod source_status;
 mod termination;
 
 pub use admit::{Admission, AdmissionContext, CONTROLLER_USER, FieldError, FieldErrors, Operation, Refusal, admit};
+pub use build_status::{BuildStatusError, build_rejected_status, build_status, failed_step};
+pub use builder_status::{
+    builder_failed_status, builder_ready_conditions, not_ready_conditions, ready_conditions, resolved_builder_tag,
+};
 pub use change::{BuildConfig, BuildpackVersion, Change, Changes, Priority, Reason};
 pub use change_log::{ChangeLogError, change_lines, change_log};
 pub use decide::{BuilderView, DecideError, Decision, Situation, Waiting, decide};
@@ -64,4 +73,5 @@ pub use pod::{
 };
 pub use rebase::is_rebase;
 pub use resource::*;
+pub use source_status::resolved_status;
 pub use termination::{BuildMetadata, TerminationMessageError};

@@ -32,7 +32,7 @@ pub(super) fn spec(inputs: &PodInputs<'_>, platform_api: &str) -> Result<Value, 
         "network-wait-launcher-dir",
     ];
     let mut all_volumes: Vec<Value> = secrets.volumes.iter().chain(&signing.volumes).cloned().collect();
-    all_volumes.sort_by_key(|volume| volume_index(volume));
+    all_volumes.sort_by_key(volume_index);
     all_volumes.dedup();
     all_volumes.extend(pulling.volumes.iter().cloned());
     all_volumes.extend(volumes::cache(wanted));
@@ -168,7 +168,7 @@ impl Steps<'_> {
         }
         arguments.extend(spec.tags.first().cloned());
         let mut step = self.lifecycle_step("analyze", "/cnb/lifecycle/analyzer", &arguments);
-        step["env"] = json!([self.home(), self.api(), bindings_root()]);
+        step["env"] = json!([home(), self.api(), bindings_root()]);
         step["volumeMounts"] = json!([volumes::layers(), volumes::app(spec), volumes::home()]);
         step
     }
@@ -194,7 +194,7 @@ impl Steps<'_> {
         let mut mounts = vec![volumes::layers(), volumes::home()];
         mounts.extend(volumes::cache_mount(self.spec()));
         let mut step = self.lifecycle_step("restore", "/cnb/lifecycle/restorer", &arguments);
-        step["env"] = json!([self.home(), self.api()]);
+        step["env"] = json!([home(), self.api()]);
         step["volumeMounts"] = json!(mounts);
         step
     }
@@ -233,7 +233,7 @@ impl Steps<'_> {
         arguments.push("-report=/var/report/report.toml".to_owned());
         arguments.extend(spec.tags.iter().cloned());
 
-        let mut env = vec![self.home(), self.api()];
+        let mut env = vec![home(), self.api()];
         if let Some(seconds) = creation_time(&spec.creation_time, self.inputs.now)? {
             env.push(EnvVar::new("SOURCE_DATE_EPOCH", &seconds.to_string()));
         }
@@ -263,10 +263,6 @@ impl Steps<'_> {
             "-cache-image={}",
             last.filter(|image| !image.is_empty()).unwrap_or(tag)
         ))
-    }
-
-    fn home(&self) -> EnvVar {
-        EnvVar::new("HOME", HOME)
     }
 
     fn api(&self) -> EnvVar {
@@ -334,7 +330,7 @@ pub(super) fn completion(
     let message = EnvVar::new("TERMINATION_MESSAGE_PATH", "/tmp/termination-log");
     let (env, mounts): (Vec<EnvVar>, Vec<Value>) = match home {
         Home::Mounted => (
-            vec![EnvVar::new("HOME", HOME), cache, message],
+            vec![self::home(), cache, message],
             secret_mounts
                 .chain([volumes::home(), volumes::report(), volumes::notary_mount()])
                 .collect(),
@@ -359,6 +355,10 @@ pub(super) fn completion(
     step["terminationMessagePath"] = json!("/tmp/termination-log");
     step["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
     step
+}
+
+fn home() -> EnvVar {
+    EnvVar::new("HOME", HOME)
 }
 
 fn bindings_root() -> EnvVar {
