@@ -48,7 +48,9 @@ impl Challenge {
     /// Reads every `WWW-Authenticate` line of an answer, in order.
     pub fn all(headers: &HeaderMap) -> Vec<Self> {
         let lines = headers.get_all(WWW_AUTHENTICATE).iter();
-        lines.filter_map(|line| Self::parse(line.to_str().ok()?)).collect()
+        lines
+            .filter_map(|line| Self::parse(str::from_utf8(line.as_bytes()).ok()?))
+            .collect()
     }
 
     /// Chooses the challenge to answer: the first of `Basic` and `Bearer`, else the first of all.

@@ -145,12 +145,12 @@ impl Credential {
 
     /// Returns the value of an `Authorization` header that answers a challenge of scheme `Basic`.
     ///
-    /// `None` for what has no user, password or basic text.
+    /// `None` for what has neither basic text nor both a user and a password.
     pub fn basic_authorization(&self) -> Option<Secret> {
         if !self.basic.is_empty() {
             return Some(Secret::new(format!("Basic {}", self.basic.expose())));
         }
-        if self.user.is_empty() && self.password.is_empty() {
+        if self.user.is_empty() || self.password.is_empty() {
             return None;
         }
         let text = STANDARD.encode(format!("{}:{}", self.user, self.password.expose()));

@@ -9,6 +9,7 @@ use crate::{
     credential::{Credential, CredentialKind},
     docker_auth::{EntryProblem, decode_kpack_entry, field},
     docker_config::DOCKER_HUB_KEY,
+    go_json::go_text,
     host::{DOCKER_HUB, is_authority},
     keychain::{Keychain, KeychainError},
     repository::Repository,
@@ -136,26 +137,9 @@ fn entry(credential: &Credential) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// Writes a text as Go's JSON encoder does.
-fn go_text(text: &str) -> String {
-    let mut json = serde_json::to_string(text).expect("a text is JSON");
-    for (plain, escaped) in [
-        ("<", "\\u003c"),
-        (">", "\\u003e"),
-        ("&", "\\u0026"),
-        ("\u{2028}", "\\u2028"),
-        ("\u{2029}", "\\u2029"),
-    ] {
-        json = json.replace(plain, escaped);
-    }
-    json
-}
-
 /// Tells whether credentials kept under `key` serve the registry `host`, by kpack's rule.
 pub fn key_serves(key: &str, host: &str) -> bool {
-    if host == DOCKER_HUB {
-        return key == DOCKER_HUB_KEY;
-    }
+    let host = if host == DOCKER_HUB { DOCKER_HUB_KEY } else { host };
     if key == host {
         return true;
     }

@@ -165,13 +165,10 @@ impl fmt::Debug for DockerConfig {
     }
 }
 
-/// Strips `http://`, `https://` and everything from the first `/`.
+/// Strips the scheme and everything from the first `/`.
 fn host_of(key: &str) -> &str {
-    let key = key
-        .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
-    key.split('/').next().unwrap_or_default()
+    let bare = key.split_once("://").map_or(key, |(_, bare)| bare);
+    bare.split('/').next().unwrap_or_default()
 }
 
 fn object<'a>(

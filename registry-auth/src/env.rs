@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     credential::Credential,
+    go_json::go_text,
     host::RegistryHost,
     keychain::{Keychain, KeychainError},
     repository::Repository,
@@ -86,10 +87,13 @@ impl EnvKeychain {
         let mut headers = BTreeMap::new();
         for (registry, credential) in credentials {
             if let Some(header) = credential.to_header() {
-                headers.insert(registry.as_str(), header.expose().to_owned());
+                headers.insert(registry.as_str(), go_text(header.expose()));
             }
         }
-        Secret::new(serde_json::to_string(&headers).expect("a map of texts is JSON"))
+        let fields = headers
+            .iter()
+            .map(|(registry, header)| format!("{}:{header}", go_text(registry)));
+        Secret::new(format!("{{{}}}", fields.collect::<Vec<_>>().join(",")))
     }
 }
 

@@ -81,8 +81,11 @@ impl KubernetesKeychain {
         }
         let of_kind = |kind: &'static str| account.iter().filter(move |secret| secret.kind == kind);
         let docker = of_kind(DOCKER_CFG).chain(of_kind(DOCKER_CONFIG_JSON));
+        let pull = pull
+            .iter()
+            .filter(|secret| matches!(secret.kind.as_str(), DOCKER_CFG | DOCKER_CONFIG_JSON));
         for secret in docker.chain(pull) {
-            let found = secret.registry_credentials();
+            let found = secret.mounted_credentials();
             found
                 .and_then(|found| secrets.append(found))
                 .map_err(|source| secret_error(secret, source))?;

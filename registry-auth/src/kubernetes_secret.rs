@@ -80,6 +80,19 @@ impl KubernetesSecret {
         }
     }
 
+    /// Returns the credentials in the docker configurations that a pod finds where the secret is mounted: both kinds,
+    /// and none where there is no such file.
+    pub(crate) fn mounted_credentials(&self) -> Result<CredentialSet, CredentialSetError> {
+        let mut set = match self.data.get(".dockercfg") {
+            Some(data) => CredentialSet::from_dockercfg(data)?,
+            None => CredentialSet::new(),
+        };
+        if let Some(data) = self.data.get(".dockerconfigjson") {
+            set.append(CredentialSet::from_dockerconfigjson(data)?)?;
+        }
+        Ok(set)
+    }
+
     pub(crate) fn bytes(&self, key: &str) -> &[u8] {
         self.data.get(key).map_or(&[], Vec::as_slice)
     }

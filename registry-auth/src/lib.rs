@@ -34,6 +34,7 @@ mod digest;
 mod docker_auth;
 mod docker_config;
 mod env;
+mod go_json;
 mod helper;
 mod host;
 mod keychain;

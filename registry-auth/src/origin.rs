@@ -131,6 +131,7 @@ impl Origin {
         }
         let related = listed || same_host || same_registrable_domain(&self.host, &origin.host);
         Ok(Realm {
+            registry: self.to_string(),
             address,
             origin,
             credentials: related,
@@ -289,6 +290,7 @@ impl RealmPolicy {
 /// A token server that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Realm {
+    registry: String,
     address: Uri,
     origin: Origin,
     credentials: bool,
@@ -303,6 +305,11 @@ impl Realm {
     /// Returns its origin.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Returns the origin of the registry that named it.
+    pub fn registry(&self) -> &str {
+        &self.registry
     }
 
     /// Returns whether it may see the registry's credentials; else it may only be asked anonymously.

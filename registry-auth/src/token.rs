@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     credential::{Credential, CredentialKind},
+    docker_auth::field,
     origin::{Realm, RealmError, RealmProblem},
     scope::ScopeSet,
     secret::Secret,
@@ -78,7 +79,7 @@ pub fn token_request(
 ) -> Result<Request<Vec<u8>>, TokenError> {
     if !credential.is_anonymous() && !realm.may_see_credentials() {
         return Err(TokenError::Realm(RealmError {
-            registry: "the registry".to_owned(),
+            registry: realm.registry().to_owned(),
             realm: realm.origin().to_string(),
             reason: RealmProblem::Stranger,
         }));
@@ -127,13 +128,17 @@ fn get(
     Ok(request.body(Vec::new()))
 }
 
+/// Puts `query` in place of the scopes and service that the realm's own query may hold, and keeps the rest of it.
 fn with_query(address: &Uri, query: &str) -> String {
     let text = address.to_string();
-    match (query, address.query()) {
-        ("", _) => text,
-        (_, None) => format!("{text}?{query}"),
-        (_, Some("")) => format!("{text}{query}"),
-        (_, Some(_)) => format!("{text}&{query}"),
+    let (base, given) = text.split_once('?').unwrap_or((&text, ""));
+    let kept = given
+        .split('&')
+        .filter(|pair| !matches!(pair.split('=').next(), Some("" | "scope" | "service")));
+    let pairs: Vec<_> = kept.chain([query]).filter(|pair| !pair.is_empty()).collect();
+    match pairs.as_slice() {
+        [] => base.to_owned(),
+        pairs => format!("{base}?{}", pairs.join("&")),
     }
 }
 
@@ -179,7 +184,11 @@ pub fn parse_token(realm: &Realm, answer: &Response<Vec<u8>>, received_at: Syste
     };
     let fields: Map<String, Value> =
         serde_json::from_slice(answer.body()).map_err(|_| unreadable("it is not a JSON object"))?;
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let text = |name: &str| {
+        field(&fields, name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
     let Some(token) = text("access_token").or_else(|| text("token")) else {
         return Err(unreadable("it holds neither token nor access_token"));
     };
