@@ -99,7 +99,26 @@ fn enter(directory: &Path) -> io::Result<()> {
     rustix::fs::access(directory, rustix::fs::Access::EXEC_OK).map_err(io::Error::from)
 }
 
+/// Says whether the kernel can execute the file: the standard library would hand anything else to a shell.
+///
+/// # Errors
+/// "Exec format error" when the file is neither a script with an interpreter line nor a binary; a file that cannot be read
+/// is not judged.
+pub fn check_format(program: &Path) -> io::Result<()> {
+    use io::Read as _;
+    let mut start = Vec::new();
+    match fs::File::open(program).and_then(|file| file.take(4).read_to_end(&mut start)) {
+        Ok(_) if !start.starts_with(b"#!") && !start.starts_with(b"\x7fELF") => {
+            // Whether it may be executed at all comes first.
+            rustix::fs::access(program, rustix::fs::Access::EXEC_OK)?;
+            Err(io::Error::from_raw_os_error(rustix::io::Errno::NOEXEC.raw_os_error()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn start(command: &Command) -> io::Result<(Child, PipeReader)> {
+    check_format(&command.program)?;
     let (reader, writer) = io::pipe()?;
     let child = std::process::Command::new(&command.program)
         .args(&command.args)

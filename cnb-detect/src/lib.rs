@@ -58,7 +58,7 @@ pub use command::{Captured, Command, Exit, Output, RunError, Runner};
 pub use detect::{DetectInputs, Detected, check_apis, detect, merge_system};
 pub use environment::{Action, EnvFileError, Environment, LayerUse};
 pub use error::{ApiError, DetectError};
-pub use host::{Cancel, HostRunner};
+pub use host::{Cancel, HostRunner, check_format};
 pub use log::{Level, Log, MemoryLog, Record};
 pub use modules::ModuleStore;
 pub use os_text::os_text;

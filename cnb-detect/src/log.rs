@@ -20,6 +20,9 @@ pub trait Log {
 
     /// Takes a line that is to be shown whatever level the user asked for, because something failed.
     fn always(&mut self, level: Level, text: &str);
+
+    /// Takes what a program prints, as it comes: bytes that may end in the middle of a line.
+    fn raw(&mut self, bytes: &[u8]);
 }
 
 /// A line of a [`MemoryLog`].
@@ -31,6 +34,8 @@ pub struct Record {
     pub always: bool,
     /// The text, without prefix.
     pub text: String,
+    /// Whether the text is what a program printed: shown at every level as it is.
+    pub raw: bool,
 }
 
 /// Keeps all lines.
@@ -64,7 +69,7 @@ impl MemoryLog {
                 Level::Debug | Level::Info => "",
             });
             text.push_str(&record.text);
-            if !record.text.ends_with('\n') {
+            if !record.raw && !record.text.ends_with('\n') {
                 text.push('\n');
             }
         }
@@ -74,7 +79,9 @@ impl MemoryLog {
     /// Hands all lines to another log, those of a failure to be shown whatever the level.
     pub fn replay(self, log: &mut dyn Log, failed: bool) {
         for record in self.records {
-            if record.always || failed {
+            if record.raw {
+                log.raw(record.text.as_bytes());
+            } else if record.always || failed {
                 log.always(record.level, &record.text);
             } else {
                 log.log(record.level, &record.text);
@@ -89,6 +96,7 @@ impl Log for MemoryLog {
             level,
             always: false,
             text: text.to_owned(),
+            raw: false,
         });
     }
 
@@ -97,6 +105,17 @@ impl Log for MemoryLog {
             level,
             always: true,
             text: text.to_owned(),
+            raw: false,
+        });
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        self.records.push(Record {
+            level: Level::Info,
+            always: true,
+            text,
+            raw: true,
         });
     }
 }

@@ -235,6 +235,10 @@ impl Log for PhaseLog {
     fn always(&mut self, importance: cnb_detect::Level, text: &str) {
         self.0.clone().at(Level::Debug).line(level(importance), text);
     }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
 }
 
 /// The debug lines about how long a phase takes.

@@ -1,0 +1,221 @@
+//! From a chosen process to what is executed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use cnb_detect::{Action, Environment, LayerUse};
+use cnb_order::BuildpackId;
+
+use super::look_path::look_path;
+use super::shell::shell_launch;
+use super::{Chosen, ExecD, LaunchError, LaunchMetadata};
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct LaunchInputs {
+    /// The directory of layers.
+    pub layers_dir: PathBuf,
+    /// The application.
+    pub app_dir: PathBuf,
+    /// The name under which the launcher was called.
+    pub argv0: OsString,
+    /// The environment to start from, see [`base_environment`].
+    pub env: Environment,
+}
+
+/// What is executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The application's directory, entered first.
+    pub app_dir: PathBuf,
+    /// The working directory, entered next; relative to the former.
+    pub directory: Option<PathBuf>,
+    /// Path of the executable.
+    pub program: PathBuf,
+    /// All arguments; the first is the name that the process is called by.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// `direct exec` or `bash exec`, for messages.
+    pub what: &'static str,
+}
+
+/// The launcher's own variables, which processes do not see.
+const OWN: [&str; 5] = [
+    "CNB_LAYERS_DIR",
+    "CNB_APP_DIR",
+    "CNB_PROCESS_TYPE",
+    "CNB_PLATFORM_API",
+    "CNB_DEPRECATION_MODE",
+];
+
+/// Returns the container's environment without what only concerns the launcher: its variables, and the directories of
+/// launcher and process links in `PATH`.
+pub fn base_environment(container: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
+    let mut env = Environment::of(container);
+    for name in OWN {
+        env.remove(name);
+    }
+    if let Some(path) = env.get("PATH") {
+        let kept: Vec<&[u8]> = path
+            .as_bytes()
+            .split(|byte| *byte == b':')
+            .filter(|element| !matches!(*element, b"/cnb/process" | b"/cnb/lifecycle"))
+            .collect();
+        let path = OsString::from_vec(kept.join(&b':'));
+        env.set("PATH", path);
+    }
+    env
+}
+
+/// Makes the environment of the process, runs the `exec.d` programs, and finds the executable.
+///
+/// # Errors
+/// [`LaunchError`]; nothing was started then but `exec.d` programs.
+pub fn prepare(
+    metadata: &LaunchMetadata,
+    chosen: &Chosen,
+    inputs: &LaunchInputs,
+    exec_d: &dyn ExecD,
+) -> Result<Launch, LaunchError> {
+    enter(&inputs.app_dir).map_err(|source| LaunchError::AppDirectory {
+        directory: inputs.app_dir.clone(),
+        source,
+    })?;
+    let mut env = inputs.env.clone();
+    let layers = layers(metadata, &inputs.layers_dir)?;
+    let kind = (!chosen.kind.is_empty()).then_some(chosen.kind.as_str());
+    for buildpack in &layers {
+        for layer in buildpack {
+            env.apply_layer_root(layer, LayerUse::Launch)?;
+        }
+        for layer in buildpack {
+            env.apply(&layer.join("env"), Action::Override)?;
+            env.apply(&layer.join("env.launch"), Action::Override)?;
+            if let Some(kind) = kind {
+                env.apply(&layer.join("env.launch").join(kind), Action::Override)?;
+            }
+        }
+    }
+    for layer in layers.iter().flatten() {
+        for program in files(layer, "exec.d", kind, "exec.d")? {
+            for (name, value) in exec_d.run(&program, &env, &inputs.app_dir)? {
+                env.set(name, value);
+            }
+        }
+    }
+    if chosen.direct {
+        direct(chosen, inputs, env)
+    } else {
+        let mut profiles = Vec::new();
+        for layer in layers.iter().flatten() {
+            profiles.extend(files(layer, "profile.d", kind, "find profiles")?);
+        }
+        shell_launch(metadata, chosen, inputs, env, profiles)
+    }
+}
+
+fn direct(chosen: &Chosen, inputs: &LaunchInputs, env: Environment) -> Result<Launch, LaunchError> {
+    let Some(command) = chosen.command.first() else {
+        return Err(LaunchError::EmptyCommand {
+            kind: chosen.kind.clone(),
+        });
+    };
+    let program = look_path(command, env.get("PATH").unwrap_or_default(), &inputs.app_dir).map_err(|message| {
+        LaunchError::LookUp {
+            command: command.to_string_lossy().into_owned(),
+            message,
+        }
+    })?;
+    Ok(Launch {
+        app_dir: inputs.app_dir.clone(),
+        directory: Some(working_directory(chosen, inputs)),
+        program,
+        argv: chosen.command.iter().chain(&chosen.args).cloned().collect(),
+        env: env.into_list(),
+        what: "direct exec",
+    })
+}
+
+/// Returns the working directory as written, or the application's.
+pub(super) fn working_directory(chosen: &Chosen, inputs: &LaunchInputs) -> PathBuf {
+    if chosen.working_dir.is_empty() {
+        inputs.app_dir.clone()
+    } else {
+        chosen.working_dir.clone().into()
+    }
+}
+
+/// Says why a directory cannot be entered.
+pub(super) fn enter(directory: &Path) -> io::Result<()> {
+    if !fs::metadata(directory)?.is_dir() {
+        return Err(io::Error::from_raw_os_error(rustix::io::Errno::NOTDIR.raw_os_error()));
+    }
+    rustix::fs::access(directory, rustix::fs::Access::EXEC_OK).map_err(io::Error::from)
+}
+
+/// Returns the layer directories of each buildpack, in byte order of their names.
+fn layers(metadata: &LaunchMetadata, layers_dir: &Path) -> Result<Vec<Vec<PathBuf>>, LaunchError> {
+    let layers_dir = fs::canonicalize(layers_dir).unwrap_or_else(|_| layers_dir.to_owned());
+    let mut all = Vec::new();
+    for (id, _) in &metadata.buildpacks {
+        let directory = layers_dir.join(BuildpackId::from(id.as_str()).escaped());
+        let failed = |source| LaunchError::Layers {
+            directory: directory.clone(),
+            source,
+        };
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        let mut layers = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir() {
+                layers.push(entry.path());
+            }
+        }
+        layers.sort();
+        all.push(layers);
+    }
+    Ok(all)
+}
+
+/// Returns the files of `<layer>/<name>`, then those of `<layer>/<name>/<kind>`, each in byte order.
+fn files(layer: &Path, name: &str, kind: Option<&str>, what: &'static str) -> Result<Vec<PathBuf>, LaunchError> {
+    let mut all = list(&layer.join(name), what)?;
+    if let Some(kind) = kind {
+        all.extend(list(&layer.join(name).join(kind), what)?);
+    }
+    Ok(all)
+}
+
+fn list(directory: &Path, what: &'static str) -> Result<Vec<PathBuf>, LaunchError> {
+    let failed = |source| LaunchError::List {
+        what,
+        directory: directory.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_type().map_err(failed)?.is_dir() {
+            files.push(entry.path());
+        }
+    }
+    files.sort_by(|a, b| {
+        a.file_name()
+            .unwrap_or(OsStr::new(""))
+            .cmp(b.file_name().unwrap_or(OsStr::new("")))
+    });
+    Ok(files)
+}
