@@ -4,7 +4,7 @@ use registry_auth::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::go_json::{Fields, InvalidJson};
+use crate::fields::{Fields, InvalidJson};
 
 /// Names a blob or manifest by digest, with its media type and size.
 ///

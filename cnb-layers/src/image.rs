@@ -280,6 +280,15 @@ impl ImageDraft {
         self.config.history.push(history);
     }
 
+    /// Returns the media type that new layers of this image have, in the family of its manifest.
+    pub fn layer_media_type(&self) -> &'static str {
+        if self.media_type == media_type::OCI_MANIFEST {
+            ImageFormat::Oci.layer()
+        } else {
+            ImageFormat::Docker.layer()
+        }
+    }
+
     /// Returns the layers, lowest first.
     pub fn layers(&self) -> Vec<Layer> {
         let pair = |(diff_id, descriptor): (&DiffId, &Descriptor)| Layer {

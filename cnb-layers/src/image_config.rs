@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::go_json::{Fields, InvalidJson, to_go_json};
+use crate::fields::{Fields, InvalidJson};
 use crate::{DiffId, Platform, Timestamp};
 
 /// An image config: what the image runs on, which layers it has and how it starts.
@@ -89,7 +89,7 @@ impl ImageConfig {
 
     /// Returns the compact JSON text.
     pub fn to_json(&self) -> Vec<u8> {
-        to_go_json(self).expect("a config has only text keys and finite numbers")
+        crate::to_go_json(self).expect("a config has only text keys and finite numbers")
     }
 
     /// Returns the config without the fields that go-containerregistry does not know and loses.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::go_json::{Fields, InvalidJson, to_go_json};
+use crate::fields::{Fields, InvalidJson};
 use crate::{Descriptor, Platform};
 
 /// An image manifest: which config and which layers make the image.
@@ -67,7 +67,7 @@ impl Manifest {
 
     /// Returns the compact JSON text.
     pub fn to_json(&self) -> Vec<u8> {
-        to_go_json(self).expect("a manifest has only text keys and finite numbers")
+        crate::to_go_json(self).expect("a manifest has only text keys and finite numbers")
     }
 
     /// Returns the manifest without the fields that go-containerregistry does not know and loses.
@@ -121,7 +121,7 @@ impl Index {
 
     /// Returns the compact JSON text.
     pub fn to_json(&self) -> Vec<u8> {
-        to_go_json(self).expect("an index has only text keys and finite numbers")
+        crate::to_go_json(self).expect("an index has only text keys and finite numbers")
     }
 
     /// Returns the first entry that satisfies `platform`. An entry that names no platform counts as

@@ -154,6 +154,9 @@ impl Export<'_> {
         );
         let (layer, _) = uploaded.map_err(|error| match error {
             UploadError::Layer(error) => ExportError::CreateLayer(error),
+            UploadError::NoTag => {
+                ExportError::Save(SaveError(vec![(stack.name.clone(), UploadError::NoTag.to_string())]))
+            }
             UploadError::Store(error) => ExportError::Save(SaveError(vec![(stack.name.clone(), with_causes(&error))])),
         })?;
         let diff_id = layer.diff_id.clone();

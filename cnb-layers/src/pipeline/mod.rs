@@ -94,7 +94,8 @@ pub fn compress_layer(
         let written = content
             .write_tar(&mut blocks)
             .and_then(|()| blocks.finish().map_err(LayerError::Write));
-        // Both channels are closed now, so workers and collector come to an end.
+        // Closes both channels, so that workers and collector come to an end.
+        drop(blocks);
         let collected = collector
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the compressing thread failed")));

@@ -18,6 +18,9 @@ pub enum UploadError {
     /// The layer could not be stored.
     #[error(transparent)]
     Store(#[from] ImageError),
+    /// There is no tag to write the image to.
+    #[error("an image needs at least one tag to be written to")]
+    NoTag,
 }
 
 /// Makes a layer's blob and stores it on the way, in one pass and in bounded memory.

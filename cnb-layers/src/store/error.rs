@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use registry_auth::{Digest, Repository};
+use registry_client::RegistryError;
 
 use crate::InvalidImage;
 
@@ -9,6 +10,9 @@ use crate::InvalidImage;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
+    /// A registry could not be reached, refused or answered nonsense.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// What is stored is not a readable image.
     #[error("{reference} is not an image that can be used")]
     Invalid {

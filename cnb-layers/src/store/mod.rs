@@ -3,11 +3,13 @@
 mod error;
 mod layout;
 mod memory;
+mod registry;
 mod verify;
 
 pub use error::ImageError;
 pub use layout::LayoutStore;
 pub use memory::{MemoryStore, StoreEvent};
+pub use registry::RegistryStore;
 pub(crate) use verify::{Document, Verified, read_limited, resolve};
 
 use std::io::{Read, Write};
@@ -22,7 +24,7 @@ pub type OpenBlob<'a> = dyn FnMut() -> std::io::Result<Box<dyn Read + Send>> + '
 /// A place that images are read from.
 ///
 /// A combination of sources (by host name, say) is a source as well. Implementations are
-/// [`LayoutStore`] and [`MemoryStore`].
+/// [`RegistryStore`], [`LayoutStore`] and [`MemoryStore`].
 pub trait ImageSource: Send + Sync {
     /// Returns the image at `reference`, or `None` when there is no such manifest.
     ///
