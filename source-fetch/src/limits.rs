@@ -122,9 +122,4 @@ impl<'a> Spent<'a> {
             false => Ok(()),
         }
     }
-
-    /// How many more bytes may be written.
-    pub(crate) fn left(&self) -> u64 {
-        self.limits.unpacked.saturating_sub(self.unpacked)
-    }
 }

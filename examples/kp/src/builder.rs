@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{BUILDER, CLUSTER_BUILDER, Cluster, Kind},
+    cluster::{Cluster, Kind},
     image::Namespace,
     print::{Block, OutputFlags, Printer, Table, out},
     resource::{condition, create, list_sorted, new, patch, remember_as_applied, text, wait_ready},

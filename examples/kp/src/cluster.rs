@@ -45,15 +45,11 @@ const fn core(name: &'static str, plural: &'static str) -> Kind {
 pub(crate) const IMAGE: Kind = kpack("Image", "images", true);
 pub(crate) const BUILD: Kind = kpack("Build", "builds", true);
 pub(crate) const BUILDER: Kind = kpack("Builder", "builders", true);
-pub(crate) const BUILDPACK: Kind = kpack("Buildpack", "buildpacks", true);
 pub(crate) const CLUSTER_BUILDER: Kind = kpack("ClusterBuilder", "clusterbuilders", false);
-pub(crate) const CLUSTER_BUILDPACK: Kind = kpack("ClusterBuildpack", "clusterbuildpacks", false);
 pub(crate) const CLUSTER_STORE: Kind = kpack("ClusterStore", "clusterstores", false);
 pub(crate) const CLUSTER_STACK: Kind = kpack("ClusterStack", "clusterstacks", false);
 pub(crate) const CLUSTER_LIFECYCLE: Kind = kpack("ClusterLifecycle", "clusterlifecycles", false);
 pub(crate) const CONFIG_MAP: Kind = core("ConfigMap", "configmaps");
-pub(crate) const SECRET: Kind = core("Secret", "secrets");
-pub(crate) const SERVICE_ACCOUNT: Kind = core("ServiceAccount", "serviceaccounts");
 pub(crate) const POD: Kind = core("Pod", "pods");
 
 impl Kind {

@@ -260,7 +260,7 @@ fn delete(cluster: &Cluster, store: &str, force: bool) -> anyhow::Result<()> {
         out(
             "WARNING: Builders referring to buildpacks from this store will no longer schedule rebuilds for buildpack updates.\n",
         );
-        out(&format!("Please confirm store deletion by typing 'y': "));
+        out("Please confirm store deletion by typing 'y': ");
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer)?;
         if !matches!(answer.trim_end_matches(['\r', '\n']), "y" | "Y" | "yes" | "YES") {

@@ -211,10 +211,10 @@ pub(crate) fn read_pack(
                 let line = text_of(&data)?;
                 if section.is_empty() {
                     line.clone_into(&mut section);
-                } else if let Some(id) = line.strip_prefix("shallow ").filter(|id| is_object_id(id)) {
-                    if shallow.len() < MAX_REFS {
-                        shallow.push(id.to_owned());
-                    }
+                } else if let Some(id) = line.strip_prefix("shallow ").filter(|id| is_object_id(id))
+                    && shallow.len() < MAX_REFS
+                {
+                    shallow.push(id.to_owned());
                 }
             }
         }

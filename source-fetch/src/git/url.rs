@@ -58,18 +58,6 @@ impl GitUrl {
         }
     }
 
-    pub(crate) fn host_name(&self) -> &str {
-        &self.host
-    }
-
-    pub(crate) fn port(&self) -> Option<u16> {
-        self.port
-    }
-
-    pub(crate) fn user(&self) -> Option<&str> {
-        self.user.as_deref()
-    }
-
     /// The user and password that the url itself carries.
     pub(crate) fn userinfo(&self) -> Option<(&str, &str)> {
         self.user.as_deref().zip(self.password.as_deref())
