@@ -70,7 +70,7 @@ impl Client {
             |_, answer| match answer.status() {
                 StatusCode::OK => describe(reference, &answer).map(Some),
                 StatusCode::NOT_FOUND => Ok(None),
-                status => Err(answer::bare_failure(status)),
+                _ => Err(answer::failure(answer)),
             },
         )?;
         match described {

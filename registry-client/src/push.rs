@@ -30,7 +30,7 @@ pub(crate) fn exists(session: &Session, call: &Call<'_>, digest: &Digest) -> Res
             // Storage elsewhere: the registry would not lead there if it did not have the blob.
             status if status.is_redirection() => Ok(Some(0)),
             StatusCode::NOT_FOUND => Ok(None),
-            status => Err(answer::bare_failure(status)),
+            _ => Err(answer::failure(answer)),
         },
     )
 }
