@@ -101,6 +101,17 @@ pub enum ApiError {
         /// What was sent and what is accepted.
         message: String,
     },
+    /// The client accepts no form of answer that can be given.
+    #[error(
+        "only the following media types are accepted: application/json, application/json;as=Table;v=v1;g=meta.k8s.io"
+    )]
+    NotAcceptable,
+    /// A patch does not fit the object.
+    #[error("the server rejected our request due to an error in our request")]
+    RejectedPatch {
+        /// What does not fit; real servers do not tell it, nor do we, clients print it oddly.
+        problem: String,
+    },
     /// The body is larger than the limit.
     #[error("Request entity too large: limit is {limit}")]
     TooLarge {
@@ -202,11 +213,12 @@ impl ApiError {
             Self::Forbidden { .. } => 403,
             Self::NotFound { .. } | Self::NotServed => 404,
             Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
             Self::AlreadyExists { .. } | Self::Conflict { .. } | Self::ApplyConflict { .. } => 409,
             Self::Expired { .. } => 410,
             Self::TooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
-            Self::Invalid { .. } => 422,
+            Self::Invalid { .. } | Self::RejectedPatch { .. } => 422,
             Self::Storage { .. } | Self::Internal { .. } => 500,
         }
     }
@@ -224,7 +236,8 @@ impl ApiError {
             Self::Expired { .. } => "Expired",
             Self::TooLarge { .. } => "RequestEntityTooLarge",
             Self::UnsupportedMediaType { .. } => "UnsupportedMediaType",
-            Self::Invalid { .. } => "Invalid",
+            Self::Invalid { .. } | Self::RejectedPatch { .. } => "Invalid",
+            Self::NotAcceptable => "NotAcceptable",
             Self::Storage { .. } | Self::Internal { .. } => "InternalError",
         }
     }
@@ -269,7 +282,7 @@ impl ApiError {
                 Some(details)
             }
             Self::ApplyConflict { causes, .. } => Some(json!({ "causes": causes_value(causes) })),
-            Self::NotServed | Self::MethodNotAllowed => Some(json!({})),
+            Self::NotServed | Self::MethodNotAllowed | Self::RejectedPatch { .. } => Some(json!({})),
             Self::Internal { message } => Some(json!({ "causes": [{ "message": message }] })),
             _ => None,
         }

@@ -1,8 +1,10 @@
 //! Defaults and rules of kpack's own kinds, as kpack's webhooks apply them.
 
+use rebuild_policy::{AdmissionContext, Operation, Refusal, admit as decide};
+
 use super::request::Caller;
 use super::shared::Shared;
-use crate::{ApiError, Object};
+use crate::{ApiError, Kind, Object};
 
 /// What admission made of an object.
 pub(super) struct Admitted {
@@ -12,16 +14,48 @@ pub(super) struct Admitted {
 
 /// Defaults and checks an object of kpack; objects of other kinds pass as they are.
 pub(super) fn admit(
-    _shared: &Shared,
+    shared: &Shared,
     object: Object,
-    _old: Option<&Object>,
-    _caller: &Caller,
+    old: Option<&Object>,
+    caller: &Caller,
 ) -> Result<Admitted, ApiError> {
-    if object.kind().is_kpack() && !object.as_value().is_object() {
-        return Err(ApiError::bad_request("not an object"));
+    if !object.kind().is_kpack() {
+        return Ok(Admitted {
+            object,
+            warnings: Vec::new(),
+        });
     }
+    let operation = old.map_or(Operation::Create, |old| Operation::Update(old.as_value()));
+    let context = AdmissionContext {
+        user: &caller.username,
+        has_default_storage_class: has_default_storage_class(shared),
+    };
+    let admission = decide(object.as_value(), operation, context).map_err(|refusal| denied(&refusal))?;
+    let mut admitted = Object::from_value(admission.object).map_err(|error| ApiError::Internal {
+        message: format!("admission broke {object}: {error}"),
+    })?;
+    // Metadata is not kpack's: it stays as it came.
+    admitted.metadata_mut().clone_from(object.metadata());
     Ok(Admitted {
-        object,
-        warnings: Vec::new(),
+        object: admitted,
+        warnings: admission.warnings,
     })
+}
+
+fn denied(refusal: &Refusal) -> ApiError {
+    let webhook = match refusal {
+        Refusal::Decode { .. } => "defaults.webhook.kpack.io",
+        _ => "validation.webhook.kpack.io",
+    };
+    ApiError::Denied {
+        webhook: webhook.to_owned(),
+        message: refusal.to_string(),
+    }
+}
+
+fn has_default_storage_class(shared: &Shared) -> bool {
+    let (classes, _) = shared.of_kind(Kind::StorageClass, None);
+    classes
+        .iter()
+        .any(|class| class.annotation("storageclass.kubernetes.io/is-default-class") == Some("true"))
 }

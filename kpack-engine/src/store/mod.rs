@@ -10,13 +10,22 @@
 
 mod admission;
 mod cascade;
+mod field_set;
 mod files;
 mod history;
+mod list_strategy;
 mod managed_fields;
 mod request;
 mod rules;
 mod shared;
 mod write;
+
+/// Ownership of fields, as server-side apply needs it.
+pub(crate) mod fields {
+    pub(crate) use super::field_set::FieldSet;
+    pub(crate) use super::list_strategy::ListStrategy;
+    pub(crate) use super::managed_fields::{Manager, Operation, managers, ownable, set_managers};
+}
 
 use std::io;
 use std::path::PathBuf;

@@ -1,0 +1,66 @@
+//! The versions in which a kind is served, and the way between them.
+
+use serde_json::{Value, json};
+
+use crate::{ApiError, Kind, Object};
+
+/// A version in which objects are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// The one that is stored.
+    Stored,
+    /// kpack's older one.
+    V1alpha1,
+}
+
+impl Version {
+    /// Finds the version with this name that the kind is served in.
+    pub(super) fn of(kind: Kind, name: &str) -> Option<Self> {
+        match name {
+            _ if name == kind.version() => Some(Self::Stored),
+            "v1alpha1" if kind.has_v1alpha1() => Some(Self::V1alpha1),
+            _ => None,
+        }
+    }
+
+    /// Returns group and version as objects in this version say it.
+    pub(super) fn api_version(self, kind: Kind) -> String {
+        match self {
+            Self::Stored => kind.api_version(),
+            Self::V1alpha1 => format!("{}/v1alpha1", kind.group()),
+        }
+    }
+
+    /// Returns the document of an object in this version.
+    #[expect(clippy::unnecessary_wraps, reason = "conversions may fail")]
+    pub(super) fn show(self, object: Object) -> Result<Value, ApiError> {
+        match self {
+            Self::Stored => Ok(object.into_value()),
+            Self::V1alpha1 => {
+                let api_version = self.api_version(object.kind());
+                let mut value = object.into_value();
+                value["apiVersion"] = json!(api_version);
+                Ok(value)
+            }
+        }
+    }
+
+    /// Reads a document that is in this version.
+    pub(super) fn read(self, kind: Kind, mut document: Value) -> Result<Object, ApiError> {
+        let given = document
+            .get("apiVersion")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let expected = self.api_version(kind);
+        if given != expected {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({given}) does not match the expected API version ({expected})"
+            )));
+        }
+        if self == Self::V1alpha1 {
+            document["apiVersion"] = json!(kind.api_version());
+        }
+        Object::from_value(document).map_err(|error| ApiError::bad_request(error.to_string()))
+    }
+}
