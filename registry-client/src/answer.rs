@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use http::{
-    HeaderMap, Response, StatusCode,
+    HeaderMap, Response,
     header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
 use registry_auth::Digest;
@@ -28,15 +28,6 @@ pub(crate) fn failure(answer: Response<AnswerBody>) -> Reason {
         status: parts.status,
         errors: server_errors(&parts.headers, &body),
         retry_after: retry_after(&parts.headers),
-    }
-}
-
-/// Makes the reason of an answer whose body is of no interest.
-pub(crate) fn bare_failure(status: StatusCode) -> Reason {
-    Reason::Status {
-        status,
-        errors: Vec::new(),
-        retry_after: None,
     }
 }
 

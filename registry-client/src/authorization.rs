@@ -1,6 +1,6 @@
 //! The `Authorization` header of requests to one registry.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::collections::HashMap;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use registry_auth::{
@@ -8,7 +8,7 @@ use registry_auth::{
     Repository, ScopeSet, Secret, Token, TokenError, exchange_for, parse_token, token_request,
 };
 
-use crate::{answer, body::Body, error::Reason, http_client::Http, http_client::origin_text, retry::Attempts};
+use crate::{answer, body::Body, error::Reason, http_client::Http, http_client::origin_text};
 
 /// What is known about how one registry wants to be asked.
 #[derive(Debug, Default)]
@@ -162,7 +162,7 @@ fn bearer(challenge: &Challenge, origin: &Origin, policy: &RealmPolicy) -> Resul
     })
 }
 
-/// Asks the token server, again when it stumbles.
+/// Asks the token server.
 fn fetch(
     http: &Http,
     realm: &Realm,
@@ -170,36 +170,14 @@ fn fetch(
     scopes: &ScopeSet,
     credential: &Credential,
 ) -> Result<Token, Reason> {
-    let policy = http.policy();
-    let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
-    let mut exchange = exchange_for(credential);
-    loop {
-        let request = token_request(realm, service, scopes, credential, exchange).map_err(Reason::Token)?;
-        let received_at = policy.clock.now();
-        let error = match ask(http, request) {
-            Ok(answer) if exchange == Exchange::Refresh && answer.status() == StatusCode::NOT_FOUND => {
-                exchange = Exchange::Get;
-                continue;
-            }
-            Ok(answer) => match read(realm, &answer, received_at) {
-                Ok(token) => return Ok(token),
-                Err(error) => Reason::Token(error),
-            },
-            Err(reason) => reason,
-        };
-        let again = match &error {
-            Reason::Token(error) => error.status().is_some_and(crate::error::is_retryable_status),
-            Reason::Http(error) => error.kind.is_retryable(),
-            _ => false,
-        };
-        if !(again && attempts.wait(None)) {
-            return Err(error);
-        }
+    let received_at = http.policy().clock.now();
+    let exchange = exchange_for(credential);
+    let request = |exchange| token_request(realm, service, scopes, credential, exchange).map_err(Reason::Token);
+    let mut answer = ask(http, request(exchange)?)?;
+    if exchange == Exchange::Refresh && answer.status() == StatusCode::NOT_FOUND {
+        answer = ask(http, request(Exchange::Get)?)?;
     }
-}
-
-fn read(realm: &Realm, answer: &Response<Vec<u8>>, received_at: SystemTime) -> Result<Token, TokenError> {
-    parse_token(realm, answer, received_at)
+    parse_token(realm, &answer, received_at).map_err(Reason::Token)
 }
 
 fn ask(http: &Http, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Reason> {

@@ -17,9 +17,8 @@ use crate::{
     answer,
     body::{AnswerBody, Body},
     error::{Operation, Reason, RegistryError},
-    http_client::{origin_text, redirect_of},
+    http_client::origin_text,
     http_error::HttpError,
-    location,
     session::{Call, Session},
 };
 
@@ -162,29 +161,8 @@ fn request(
             let address = root.address(repository, &format!("blobs/{digest}"))?;
             build(ranged(Request::get(address)).body(Body::empty()))
         },
-        |address, answer| {
-            let answer = match redirect_of(&answer) {
-                // Storage elsewhere is asked without credentials.
-                Some(target) => {
-                    let target = followed(address, target)?;
-                    let request = build(ranged(Request::get(target)).body(()))?;
-                    session.http.send_following(request).map_err(Reason::Http)?
-                }
-                None => answer,
-            };
-            take(address, answer, start)
-        },
+        |address, answer| take(address, answer, start),
     )
-}
-
-fn followed(address: &Uri, target: &str) -> Result<Uri, Reason> {
-    let refused = |problem| Reason::Location {
-        address: location::without_query(target),
-        problem,
-    };
-    let resolved = location::resolve(address, target).ok_or_else(|| refused("it is no address"))?;
-    location::check(address, &resolved).map_err(refused)?;
-    Ok(resolved)
 }
 
 fn take(address: &Uri, answer: Response<AnswerBody>, start: u64) -> Result<(AnswerBody, Option<u64>), Reason> {

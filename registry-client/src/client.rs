@@ -68,9 +68,9 @@ impl Client {
             &call,
             |root| manifest_request(Method::HEAD, root, reference),
             |_, answer| match answer.status() {
-                StatusCode::OK => Ok(Some(describe(&answer))),
+                StatusCode::OK => describe(reference, &answer).map(Some),
                 StatusCode::NOT_FOUND => Ok(None),
-                status => Err(answer::bare_failure(status)),
+                _ => Err(answer::failure(answer)),
             },
         )?;
         match described {
@@ -262,12 +262,21 @@ fn manifest_request(method: Method, root: &Root<'_>, reference: &Reference) -> R
     build(request.header(ACCEPT, MANIFEST_TYPES).body(Body::empty()))
 }
 
-fn describe<B>(answer: &Response<B>) -> Option<Descriptor> {
-    Some(Descriptor {
-        digest: answer::content_digest(answer.headers())?,
+fn describe<B>(reference: &Reference, answer: &Response<B>) -> Result<Option<Descriptor>, Reason> {
+    let Some(digest) = answer::content_digest(answer.headers()) else {
+        return Ok(None);
+    };
+    if let Some(expected) = reference.digest().filter(|expected| **expected != digest) {
+        return Err(Reason::WrongBytes {
+            expected: expected.clone(),
+            found: digest.to_string(),
+        });
+    }
+    Ok(Some(Descriptor {
+        digest,
         media_type: answer::media_type(answer.headers()),
         size: answer::content_length(answer.headers()),
-    })
+    }))
 }
 
 fn take_manifest(reference: &Reference, address: &Uri, answer: Response<AnswerBody>) -> Result<RawManifest, Reason> {

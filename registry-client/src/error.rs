@@ -215,7 +215,6 @@ impl RegistryError {
             }
             Reason::Http(error) => error.kind.is_retryable(),
             Reason::Token(error) => error.status().is_some_and(is_retryable_status),
-            Reason::WrongBytes { .. } => true,
             _ => false,
         }
     }

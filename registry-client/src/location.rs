@@ -3,6 +3,8 @@
 use http::Uri;
 use registry_auth::{Origin, Scheme};
 
+use crate::error::Reason;
+
 /// Resolves what a `Location` or `Link` holds against the address of the request.
 pub(crate) fn resolve(base: &Uri, target: &str) -> Option<Uri> {
     let target = target.split('#').next().unwrap_or_default();
@@ -47,15 +49,28 @@ pub(crate) fn check(base: &Uri, target: &Uri) -> Result<bool, &'static str> {
     Ok(false)
 }
 
-/// Adds `name=value` to the query of an address, behind what is there.
+/// Resolves where a registry points to, if that may be followed.
+pub(crate) fn follow(base: &Uri, target: &str) -> Result<Uri, Reason> {
+    let refused = |problem| Reason::Location {
+        address: without_query(target),
+        problem,
+    };
+    let resolved = resolve(base, target).ok_or_else(|| refused("it is no address"))?;
+    check(base, &resolved).map_err(refused)?;
+    Ok(resolved)
+}
+
+/// Sets `name=value` in the query of an address; the rest of the query stays as it is.
 pub(crate) fn with_parameter(address: &Uri, name: &str, value: &str) -> Option<Uri> {
     let value = value.replace(':', "%3A");
-    let separator = match address.query() {
-        None => "?",
-        Some("") => "",
-        Some(_) => "&",
-    };
-    format!("{address}{separator}{name}={value}").parse().ok()
+    let text = address.to_string();
+    let (base, query) = text.split_once('?').unwrap_or((&text, ""));
+    let kept = query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(name));
+    let own = format!("{name}={value}");
+    let pairs: Vec<_> = kept.chain([own.as_str()]).collect();
+    format!("{base}?{}", pairs.join("&")).parse().ok()
 }
 
 /// Names an address without its query, which may hold a signature.
@@ -118,6 +133,16 @@ mod tests {
         assert!(check(&base, &uri("https://169.254.169.254/latest")).is_err());
         assert!(check(&base, &uri("https://[::ffff:127.0.0.1]/")).is_err());
         assert!(check(&base, &uri("https://me:secret@reg.example.com/")).is_err());
+    }
+
+    #[test]
+    fn a_parameter_takes_the_place_of_one_of_its_name() {
+        let set = |text: &str| with_parameter(&uri(text), "digest", "sha256:a").map(|address| address.to_string());
+        assert_eq!(set("http://r/u"), Some("http://r/u?digest=sha256%3Aa".to_owned()));
+        assert_eq!(
+            set("http://r/u?a=1&digest=old&b"),
+            Some("http://r/u?a=1&b&digest=sha256%3Aa".to_owned())
+        );
     }
 
     #[test]

@@ -23,14 +23,14 @@ const BYTES: &str = "application/octet-stream";
 /// Asks whether a blob is there; returns its size if the registry tells it, and 0 if it does not.
 pub(crate) fn exists(session: &Session, call: &Call<'_>, digest: &Digest) -> Result<Option<u64>, RegistryError> {
     session.run(
-        call,
+        &call.direct(),
         |root| build(Request::head(root.address(call.repository, &format!("blobs/{digest}"))?).body(Body::empty())),
         |_, answer| match answer.status() {
             StatusCode::OK => Ok(Some(answer::content_length(answer.headers()).unwrap_or(0))),
             // Storage elsewhere: the registry would not lead there if it did not have the blob.
             status if status.is_redirection() => Ok(Some(0)),
             StatusCode::NOT_FOUND => Ok(None),
-            status => Err(answer::bare_failure(status)),
+            _ => Err(answer::failure(answer)),
         },
     )
 }
@@ -54,13 +54,7 @@ pub(crate) fn start(session: &Session, call: &Call<'_>) -> Result<Uri, RegistryE
 fn next(address: &Uri, answer: &Response<AnswerBody>) -> Result<Uri, Reason> {
     let target = answer.headers().get(LOCATION).and_then(|target| target.to_str().ok());
     let target = target.ok_or_else(|| Reason::Answer("an upload has no Location".to_owned()))?;
-    let refused = |problem| Reason::Location {
-        address: location::without_query(target),
-        problem,
-    };
-    let resolved = location::resolve(address, target).ok_or_else(|| refused("it is no address"))?;
-    location::check(address, &resolved).map_err(refused)?;
-    Ok(resolved)
+    location::follow(address, target)
 }
 
 /// Sends a blob in one request, with all that goes before it, as often as the policy allows.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use http::{Request, Response, StatusCode, Uri, header::AUTHORIZATION};
+use http::{Method, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
 use registry_auth::{Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet};
 
 use crate::{
@@ -13,14 +13,14 @@ use crate::{
     authorization::{Authorization, Sent},
     body::{AnswerBody, Body},
     error::{Operation, Reason, RegistryError},
-    http_client::Http,
+    http_client::{Http, redirect_of},
     http_error::{HttpError, HttpErrorKind},
+    location,
     retry::Attempts,
 };
 
-/// How often a registry may ask for other credentials in one operation: once for want of any, once because a token
-/// has expired meanwhile.
-const CHALLENGES: u32 = 2;
+/// How many redirects are followed in a row.
+const REDIRECTS: u32 = 10;
 
 /// What all operations of one client share.
 pub(crate) struct Session {
@@ -45,6 +45,8 @@ pub(crate) struct Call<'a> {
     pub(crate) scopes: ScopeSet,
     /// Whether a failed request is sent again; else only a challenge is answered.
     pub(crate) retry: bool,
+    /// Whether redirects of reads are followed.
+    pub(crate) follow: bool,
 }
 
 impl<'a> Call<'a> {
@@ -54,6 +56,7 @@ impl<'a> Call<'a> {
             operation,
             scopes: scopes.into(),
             retry: true,
+            follow: true,
         }
     }
 
@@ -61,6 +64,14 @@ impl<'a> Call<'a> {
     pub(crate) fn once(&self) -> Self {
         Self {
             retry: false,
+            ..self.clone()
+        }
+    }
+
+    /// Makes the same call without following redirects.
+    pub(crate) fn direct(&self) -> Self {
+        Self {
+            follow: false,
             ..self.clone()
         }
     }
@@ -123,14 +134,14 @@ impl Session {
         let host = self.host(call.repository.registry());
         let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
         let mut scopes = call.scopes.clone();
-        let mut challenges = 0;
+        let mut challenged = false;
         loop {
             let reason = match self.attempt(&host, call, &scopes, &mut build) {
                 Ok(Attempt { address, answer, sent }) => {
-                    if answer.status() == StatusCode::UNAUTHORIZED && challenges < CHALLENGES && sent.to_registry {
-                        let learned = self.learn(&host, call, &mut scopes, &sent, &answer);
-                        challenges += 1;
-                        match learned {
+                    // Once is enough: what is asked for is known then, and its token is a new one.
+                    if answer.status() == StatusCode::UNAUTHORIZED && !challenged && sent.to_registry {
+                        challenged = true;
+                        match self.learn(&host, call, &mut scopes, &sent, &answer) {
                             Ok(true) => {
                                 // Reading the rest lets the connection be used again.
                                 drop(answer::failure(answer));
@@ -167,22 +178,35 @@ impl Session {
             registry: &host.name,
         };
         let mut request = build(&root)?;
-        let mut sent = Sent {
-            to_registry: Origin::of(request.uri())? == origin,
-            header: None,
-        };
-        if sent.to_registry {
-            let mut authorization = lock(&host.authorization);
-            let header = authorization.header(&self.http, &*self.keychain, call.repository, scopes)?;
-            if let Some(header) = header {
-                let value = Authorization::value(&header)?;
-                request.headers_mut().insert(AUTHORIZATION, value);
-                sent.header = Some(header);
+        for _ in 0..=REDIRECTS {
+            let mut sent = Sent {
+                to_registry: Origin::of(request.uri())? == origin,
+                header: None,
+            };
+            if sent.to_registry {
+                let mut authorization = lock(&host.authorization);
+                sent.header = authorization.header(&self.http, &*self.keychain, call.repository, scopes)?;
             }
+            if let Some(header) = &sent.header {
+                request
+                    .headers_mut()
+                    .insert(AUTHORIZATION, Authorization::value(header)?);
+            }
+            let (method, address) = (request.method().clone(), request.uri().clone());
+            let mut headers = request.headers().clone();
+            let answer = self.http.send(request).map_err(http_reason)?;
+            let target = redirect_of(&answer).filter(|_| call.follow && matches!(method, Method::GET | Method::HEAD));
+            let Some(target) = target else {
+                return Ok(Attempt { address, answer, sent });
+            };
+            // Wherever it leads, credentials are added anew, and only for the registry itself.
+            headers.remove(AUTHORIZATION);
+            let target = location::follow(&address, target)?;
+            let mut next = Request::new(Body::empty());
+            (*next.method_mut(), *next.uri_mut(), *next.headers_mut()) = (method, target, headers);
+            request = next;
         }
-        let address = request.uri().clone();
-        let answer = self.http.send(request).map_err(http_reason)?;
-        Ok(Attempt { address, answer, sent })
+        Err(Reason::Answer("there are more than ten redirects in a row".to_owned()))
     }
 
     fn learn(

@@ -66,14 +66,13 @@ fn next_page(address: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, Reason> 
     let Some(target) = links.find_map(location::next_link) else {
         return Ok(None);
     };
-    let refused = |problem| Reason::Location {
-        address: location::without_query(target),
-        problem,
-    };
-    let resolved = location::resolve(address, target).ok_or_else(|| refused("it is no address"))?;
+    let resolved = location::follow(address, target)?;
+    // Credentials would have to go along.
     match location::check(address, &resolved) {
         Ok(true) => Ok(Some(resolved)),
-        Ok(false) => Err(refused("it is another server's")),
-        Err(problem) => Err(refused(problem)),
+        _ => Err(Reason::Location {
+            address: location::without_query(target),
+            problem: "it is another server's",
+        }),
     }
 }

@@ -19,6 +19,11 @@ use crate::{
 ///
 /// Bytes are collected up to the policy's `upload_chunk` and sent in one request then, so that a broken request can
 /// be repeated. A blob that fits into one chunk is sent in one go at the end, and not at all if it is there already.
+///
+/// After a break the registry is asked how far it got, and the rest is sent. Some registries give up an upload whose
+/// connection broke (distribution 2.8 does): the error is retryable then, and the bytes must be written again to a new
+/// upload. Who has them on disk does better with [`Client::push_blob`](crate::Client::push_blob).
+///
 /// An upload that is dropped unfinished is cancelled. An error of writing holds a [`RegistryError`].
 pub struct BlobUpload {
     session: Arc<Session>,

@@ -1,1 +1,36 @@
-//! x
+//! What is the source now, and give it to me.
+//!
+//! ```no_run
+//! use registry_client::{Http, HttpPolicy};
+//! use source_fetch::{GitKeychain, GitSource, Limits, fetch_git, resolve_git};
+//!
+//! let http = Http::new(&HttpPolicy::default())?;
+//! let source = GitSource::new("https://git.example.com/team/app", "main").with_sub_path("app");
+//! let resolved = resolve_git(&source, &GitKeychain::default(), &http)?;
+//! println!("{} is commit {}", source.revision(), resolved.revision);
+//! fetch_git(&resolved, "/tmp/app".as_ref(), &GitKeychain::default(), &http, &Limits::default())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - Git: [`GitSource`] → [`resolve_git`] (one listing of the refs that can match) → [`ResolvedGit`] →
+//!   [`fetch_git`] (that commit alone, checked out beneath a directory). Credentials: [`GitKeychain`].
+//! - Archives over http: [`fetch_blob`] with [`BlobKeychain`]; images that hold source: [`fetch_image`].
+//! - What a source says about its own build: [`ProjectDescriptor`].
+//! - Where a sub path leads: [`SubPath`], which can't leave the source.
+//!
+//! Not here: running anything that a source brings (hooks, filters, helpers), polling, deciding whether to build.
+//! Specification: git protocol version 2; kpack 0.17.2, "Source".
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod git;
+mod limits;
+mod sub_path;
+mod tree;
+
+pub use git::{
+    FetchError, FetchedGit, GitCredential, GitKeychain, GitSource, GitUrl, InvalidGitUrl, ResolveError, ResolvedGit,
+    RevisionKind, TransportError, fetch_git, resolve_git,
+};
+pub use limits::{LimitExceeded, Limits};
+pub use sub_path::{InvalidSubPath, SubPath};

@@ -1,0 +1,299 @@
+//! `kp builder` and `kp clusterbuilder`: a stack, a store and an order, made into an image to build with.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{Cluster, Kind},
+    image::Namespace,
+    print::{Block, OutputFlags, Printer, Table, out},
+    resource::{condition, create, list_sorted, new, patch, remember_as_applied, text, wait_ready},
+    settings::Settings,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Create a builder
+    Create(Box<Parts>),
+    /// Create or patch a builder
+    Save(Box<Parts>),
+    /// Patch an existing builder
+    Patch(Box<Parts>),
+    /// List builders
+    List {
+        #[command(flatten)]
+        namespace: Namespace,
+    },
+    /// Display the status of a builder
+    Status {
+        name: String,
+        #[command(flatten)]
+        namespace: Namespace,
+    },
+    /// Delete a builder
+    Delete {
+        name: String,
+        #[command(flatten)]
+        namespace: Namespace,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Parts {
+    name: String,
+    #[command(flatten)]
+    namespace: Namespace,
+    /// the tag of the builder image
+    #[arg(short, long)]
+    tag: Option<String>,
+    /// the stack; "default" for a new builder
+    #[arg(short, long)]
+    stack: Option<String>,
+    /// the store
+    #[arg(long)]
+    store: Option<String>,
+    /// a file with the order, or - for standard input
+    #[arg(short, long)]
+    order: Option<String>,
+    /// a buildpack of the order, as ID or ID@VERSION; may be repeated
+    #[arg(short, long, value_delimiter = ',')]
+    buildpack: Vec<String>,
+    /// the service account of a namespaced builder
+    #[arg(long)]
+    service_account: Option<String>,
+    #[command(flatten)]
+    output: OutputFlags,
+}
+
+/// Runs a command for `kind`: Builder or ClusterBuilder.
+pub(crate) fn run(kind: Kind, command: Command) -> anyhow::Result<()> {
+    let cluster = Cluster::from_environment()?;
+    let place = |namespace: &Namespace| match kind.namespaced {
+        true => cluster.namespace(&namespace.namespace).to_owned(),
+        false => String::new(),
+    };
+    match command {
+        Command::Create(parts) => create_builder(&cluster, kind, &place(&parts.namespace), &parts),
+        Command::Save(parts) => {
+            let namespace = place(&parts.namespace);
+            match cluster.find(kind, &namespace, &parts.name)? {
+                None => create_builder(&cluster, kind, &namespace, &parts),
+                Some(existing) => patch_builder(&cluster, kind, &existing, &parts),
+            }
+        }
+        Command::Patch(parts) => {
+            let existing = cluster.get(kind, &place(&parts.namespace), &parts.name)?;
+            patch_builder(&cluster, kind, &existing, &parts)
+        }
+        Command::List { namespace } => list(&cluster, kind, &place(&namespace)),
+        Command::Status { name, namespace } => {
+            out(&status(kind, &cluster.get(kind, &place(&namespace), &name)?));
+            Ok(())
+        }
+        Command::Delete { name, namespace } => {
+            cluster.delete(kind, &place(&namespace), &name)?;
+            out(&format!("{} \"{name}\" deleted\n", kind.name));
+            Ok(())
+        }
+    }
+}
+
+/// The order that the flags give, if they give one.
+fn order(parts: &Parts) -> anyhow::Result<Option<Value>> {
+    match (&parts.order, parts.buildpack.is_empty()) {
+        (Some(_), false) => bail!("cannot use --order and --buildpack together"),
+        (Some(file), true) => read_order(file).map(Some),
+        (None, true) => Ok(None),
+        (None, false) => {
+            let entry = |name: &String| match name.split_once('@') {
+                Some((id, version)) => json!({"id": id, "version": version}),
+                None => json!({"id": name}),
+            };
+            Ok(Some(
+                json!([{"group": parts.buildpack.iter().map(entry).collect::<Vec<_>>()}]),
+            ))
+        }
+    }
+}
+
+fn read_order(file: &str) -> anyhow::Result<Value> {
+    let mut text = String::new();
+    if file == "-" {
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("cannot read the order from standard input")?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(|| format!("cannot read the order file {file}"))?;
+    }
+    let order: Value = serde_saphyr::from_str(&text).with_context(|| format!("the order file {file} is not YAML"))?;
+    let groups = order
+        .as_array()
+        .with_context(|| format!("the order file {file} must hold a list of groups"))?;
+    for group in groups {
+        let entries = group["group"].as_array();
+        let entries =
+            entries.with_context(|| format!("each element of the order file {file} must hold a list named group"))?;
+        // A version such as 1.10 is text, whatever YAML makes of it.
+        if let Some(entry) = entries
+            .iter()
+            .find(|entry| !entry["version"].is_null() && !entry["version"].is_string())
+        {
+            bail!("the version of {} in the order file {file} must be quoted", entry["id"]);
+        }
+    }
+    Ok(order)
+}
+
+fn create_builder(cluster: &Cluster, kind: Kind, namespace: &str, parts: &Parts) -> anyhow::Result<()> {
+    let printer = Printer::new(&parts.output)?;
+    let settings = Settings::read(cluster);
+    let tag = match &parts.tag {
+        Some(tag) => tag.clone(),
+        None if kind.namespaced => bail!("--tag is required to create the resource"),
+        None => format!("{}:clusterbuilder-{}", settings.repository()?, parts.name),
+    };
+    let mut spec = json!({
+        "tag": tag,
+        "stack": {"kind": "ClusterStack", "name": parts.stack.as_deref().unwrap_or("default")},
+        "order": order(parts)?.unwrap_or_else(|| json!([])),
+    });
+    if let Some(store) = &parts.store {
+        spec["store"] = json!({"kind": "ClusterStore", "name": store});
+    }
+    if kind.namespaced {
+        spec["serviceAccountName"] = json!(parts.service_account.as_deref().unwrap_or("default"));
+    } else {
+        spec["serviceAccountRef"] = settings.account_reference();
+    }
+    let mut object = new(kind, namespace, &parts.name, spec);
+    remember_as_applied(&mut object)?;
+    let object = create(cluster, &printer, kind, object)?;
+    wait_ready(cluster, &printer, kind, &object)?;
+    printer.result(&format!("{} \"{}\" created", kind.name, parts.name));
+    Ok(())
+}
+
+fn patch_builder(cluster: &Cluster, kind: Kind, existing: &Value, parts: &Parts) -> anyhow::Result<()> {
+    let printer = Printer::new(&parts.output)?;
+    let mut updated = existing.clone();
+    let spec = &mut updated["spec"];
+    if let Some(tag) = &parts.tag {
+        spec["tag"] = json!(tag);
+    }
+    if let Some(stack) = &parts.stack {
+        spec["stack"]["name"] = json!(stack);
+    }
+    if let Some(store) = &parts.store {
+        spec["store"]["name"] = json!(store);
+    }
+    if let Some(order) = order(parts)? {
+        spec["order"] = order;
+    }
+    if let Some(account) = parts.service_account.as_ref().filter(|_| kind.namespaced) {
+        spec["serviceAccountName"] = json!(account);
+    }
+    let (object, changed) = patch(cluster, &printer, kind, existing, updated)?;
+    wait_ready(cluster, &printer, kind, &object)?;
+    printer.change(&format!("{} \"{}\" patched", kind.name, parts.name), changed);
+    Ok(())
+}
+
+fn list(cluster: &Cluster, kind: Kind, namespace: &str) -> anyhow::Result<()> {
+    let mut table = Table::new(&["name", "ready", "stack", "image"]);
+    for item in list_sorted(cluster, kind, namespace, &format!("no {} found", kind.plural))? {
+        let ready =
+            condition(&item, "Ready").map_or("unknown".into(), |condition| text(condition, "/status").to_lowercase());
+        let cell = |pointer: &str| text(&item, pointer).to_owned();
+        table.row([
+            cell("/metadata/name"),
+            ready,
+            cell("/status/stack/id"),
+            cell("/status/latestImage"),
+        ]);
+    }
+    out(&table.render());
+    Ok(())
+}
+
+fn status(kind: Kind, builder: &Value) -> String {
+    match condition(builder, "Ready").map(|condition| (text(condition, "/status"), text(condition, "/message"))) {
+        Some(("True", _)) => ready_status(kind, builder),
+        Some(("False", message)) => Block::new()
+            .pair("Status", "Not Ready")
+            .pair("Reason", message)
+            .render(),
+        _ => Block::new().pair("Status", "Unknown").render(),
+    }
+}
+
+fn ready_status(kind: Kind, builder: &Value) -> String {
+    let mut page = Block::new()
+        .pair("Status", "Ready")
+        .pair("Image", text(builder, "/status/latestImage"))
+        .pair("Stack ID", text(builder, "/status/stack/id"))
+        .pair("Run Image", text(builder, "/status/stack/runImage"))
+        .render();
+    let references = Block::new()
+        .pair("Stack Ref", " ")
+        .pair("  Name", text(builder, "/spec/stack/name"))
+        .pair("  Kind", text(builder, "/spec/stack/kind"))
+        .pair("Store Ref", " ")
+        .pair("  Name", text(builder, "/spec/store/name"))
+        .pair("  Kind", text(builder, "/spec/store/kind"));
+    page += &references.render();
+    let mut buildpacks = Table::new(&["buildpack id", "version", "homepage"]);
+    for buildpack in builder["status"]["builderMetadata"].as_array().into_iter().flatten() {
+        buildpacks.row([
+            text(buildpack, "/id"),
+            text(buildpack, "/version"),
+            text(buildpack, "/homepage"),
+        ]);
+    }
+    page += &buildpacks.render();
+    page + &referenced_buildpacks(kind, builder) + &detection_order(&builder["status"]["order"], true)
+}
+
+/// The order entries that name a Buildpack or ClusterBuildpack resource; the reference ends this
+/// table once per group.
+fn referenced_buildpacks(kind: Kind, builder: &Value) -> String {
+    let word = if kind.namespaced {
+        "BUILDPACK"
+    } else {
+        "CLUSTERBUILDPACK"
+    };
+    let mut text_of = format!("\n{word} NAME    {:5}{word} KIND\n", "");
+    for group in builder["spec"]["order"].as_array().into_iter().flatten() {
+        for entry in group["group"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry["kind"].is_string())
+        {
+            text_of += &format!("{}    {}\n", text(entry, "/name"), text(entry, "/kind"));
+        }
+        text_of += "\n";
+    }
+    text_of
+}
+
+/// The groups of an order, as detection tries them.
+pub(crate) fn detection_order(order: &Value, with_versions: bool) -> String {
+    let mut table = Table::new(&["detection order", ""]);
+    for (position, group) in order.as_array().into_iter().flatten().enumerate() {
+        table.row([format!("Group #{}", position + 1), String::new()]);
+        for entry in group["group"].as_array().into_iter().flatten() {
+            let optional = if entry["optional"] == true { "(Optional)" } else { "" };
+            let version = if with_versions { text(entry, "/version") } else { "" };
+            let name = if version.is_empty() {
+                text(entry, "/id").to_owned()
+            } else {
+                format!("{}@{version}", text(entry, "/id"))
+            };
+            table.row([format!("  {name}"), optional.to_owned()]);
+        }
+    }
+    table.render()
+}

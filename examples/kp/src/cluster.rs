@@ -1,0 +1,382 @@
+//! The API server: get, list, create, patch, delete, watch.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+use crate::kubeconfig::Connection;
+
+/// A kind of resource as the API addresses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) plural: &'static str,
+    /// `kpack.io/v1alpha2` or `v1`.
+    pub(crate) api_version: &'static str,
+    pub(crate) namespaced: bool,
+}
+
+const KPACK: &str = "kpack.io/v1alpha2";
+
+const fn kpack(name: &'static str, plural: &'static str, namespaced: bool) -> Kind {
+    Kind {
+        name,
+        plural,
+        api_version: KPACK,
+        namespaced,
+    }
+}
+
+const fn core(name: &'static str, plural: &'static str) -> Kind {
+    Kind {
+        name,
+        plural,
+        api_version: "v1",
+        namespaced: true,
+    }
+}
+
+pub(crate) const IMAGE: Kind = kpack("Image", "images", true);
+pub(crate) const BUILD: Kind = kpack("Build", "builds", true);
+pub(crate) const BUILDER: Kind = kpack("Builder", "builders", true);
+pub(crate) const CLUSTER_BUILDER: Kind = kpack("ClusterBuilder", "clusterbuilders", false);
+pub(crate) const CLUSTER_STORE: Kind = kpack("ClusterStore", "clusterstores", false);
+pub(crate) const CLUSTER_STACK: Kind = kpack("ClusterStack", "clusterstacks", false);
+pub(crate) const CLUSTER_LIFECYCLE: Kind = kpack("ClusterLifecycle", "clusterlifecycles", false);
+pub(crate) const CONFIG_MAP: Kind = core("ConfigMap", "configmaps");
+pub(crate) const POD: Kind = core("Pod", "pods");
+
+impl Kind {
+    /// The error text that the API gives for an object that is not there.
+    pub(crate) fn not_found(self, name: &str) -> anyhow::Error {
+        match self.api_version.split_once('/') {
+            Some((group, _)) => anyhow::anyhow!("{}.{group} \"{name}\" not found", self.plural),
+            None => anyhow::anyhow!("{} \"{name}\" not found", self.plural),
+        }
+    }
+
+    fn path(self, namespace: &str, name: Option<&str>) -> String {
+        let root = if self.api_version == "v1" {
+            "/api/v1".to_owned()
+        } else {
+            format!("/apis/{}", self.api_version)
+        };
+        let mut path = root;
+        if self.namespaced && !namespace.is_empty() {
+            path += &format!("/namespaces/{}", escape(namespace));
+        }
+        path += &format!("/{}", self.plural);
+        if let Some(name) = name {
+            path += &format!("/{}", escape(name));
+        }
+        path
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// A connection to an API server.
+pub(crate) struct Cluster {
+    agent: ureq::Agent,
+    connection: Connection,
+}
+
+/// Events of a watch, until the server ends it.
+pub(crate) struct Watch(BufReader<Box<dyn Read + Send>>);
+
+impl Iterator for Watch {
+    type Item = anyhow::Result<(String, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(
+                serde_json::from_str::<Value>(&line)
+                    .context("the API server sent a watch event that is not JSON")
+                    .map(|mut event| {
+                        let kind = event["type"].as_str().unwrap_or_default().to_owned();
+                        (kind, event["object"].take())
+                    }),
+            ),
+            Err(error) => Some(Err(error).context("the API server ended the watch")),
+        }
+    }
+}
+
+impl Cluster {
+    /// Connects as the kubeconfig of the environment says; sends nothing yet.
+    pub(crate) fn from_environment() -> anyhow::Result<Self> {
+        let connection = Connection::from_environment()?;
+        let mut tls = TlsConfig::builder().disable_verification(connection.skip_verify);
+        if let Some(pem) = &connection.authority {
+            let certificates: Vec<_> = ureq::tls::parse_pem(pem)
+                .filter_map(Result::ok)
+                .filter_map(|item| match item {
+                    ureq::tls::PemItem::Certificate(certificate) => Some(certificate),
+                    _ => None,
+                })
+                .collect();
+            if certificates.is_empty() {
+                bail!("the certificate authority of the kubeconfig holds no certificate");
+            }
+            tls = tls.root_certs(RootCerts::Specific(Arc::new(certificates)));
+        }
+        if let Some((certificate, key)) = &connection.client_certificate {
+            let certificate = Certificate::from_pem(certificate).context("the client certificate of the kubeconfig")?;
+            let key = PrivateKey::from_pem(key).context("the client key of the kubeconfig")?;
+            tls = tls.client_cert(Some(ClientCert::new_with_certs(&[certificate], key)));
+        }
+        let agent = ureq::Agent::config_builder()
+            .tls_config(tls.build())
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent("kp")
+            .timeout_connect(Some(Duration::from_secs(10)))
+            .proxy(None)
+            .build()
+            .new_agent();
+        Ok(Self { agent, connection })
+    }
+
+    /// Returns `given`, or the namespace of the current context.
+    pub(crate) fn namespace<'a>(&'a self, given: &'a str) -> &'a str {
+        if given.is_empty() {
+            &self.connection.namespace
+        } else {
+            given
+        }
+    }
+
+    /// Reads an object; `None` when it is not there.
+    pub(crate) fn find(&self, kind: Kind, namespace: &str, name: &str) -> anyhow::Result<Option<Value>> {
+        match self.call("GET", &kind.path(namespace, Some(name)), None)? {
+            (404, status) if status["reason"] == "NotFound" || status["kind"] == "Status" => Ok(None),
+            answer => accept(answer).map(Some),
+        }
+    }
+
+    /// Reads an object that must be there.
+    pub(crate) fn get(&self, kind: Kind, namespace: &str, name: &str) -> anyhow::Result<Value> {
+        self.find(kind, namespace, name)?.ok_or_else(|| kind.not_found(name))
+    }
+
+    /// Lists the objects of a namespace (of all, when it is empty), optionally by label selector.
+    pub(crate) fn list(&self, kind: Kind, namespace: &str, selector: &str) -> anyhow::Result<Vec<Value>> {
+        let mut path = kind.path(namespace, None);
+        if !selector.is_empty() {
+            path += &format!("?labelSelector={}", escape(selector));
+        }
+        let mut list = accept(self.call("GET", &path, None)?)?;
+        match list["items"].take() {
+            Value::Array(items) => Ok(items),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Creates an object, which carries its own apiVersion, kind and metadata.
+    pub(crate) fn create(&self, kind: Kind, namespace: &str, object: &Value) -> anyhow::Result<Value> {
+        accept(self.call("POST", &kind.path(namespace, None), Some(("application/json", object)))?)
+    }
+
+    /// Sends a JSON merge patch.
+    pub(crate) fn patch(&self, kind: Kind, namespace: &str, name: &str, patch: &Value) -> anyhow::Result<Value> {
+        let path = kind.path(namespace, Some(name));
+        accept(self.call("PATCH", &path, Some(("application/merge-patch+json", patch)))?)
+    }
+
+    /// Deletes an object.
+    pub(crate) fn delete(&self, kind: Kind, namespace: &str, name: &str) -> anyhow::Result<()> {
+        let body = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
+        match self.call(
+            "DELETE",
+            &kind.path(namespace, Some(name)),
+            Some(("application/json", &body)),
+        )? {
+            (404, _) => Err(kind.not_found(name)),
+            answer => accept(answer).map(drop),
+        }
+    }
+
+    /// Watches a kind: without `version` it starts with what is there.
+    pub(crate) fn watch(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        query: &str,
+        version: Option<&str>,
+    ) -> anyhow::Result<Watch> {
+        let mut path = format!("{}?watch=true", kind.path(namespace, None));
+        if !query.is_empty() {
+            path += &format!("&{query}");
+        }
+        if let Some(version) = version {
+            path += &format!("&resourceVersion={version}");
+        }
+        self.stream(&path).map(|body| Watch(BufReader::new(body)))
+    }
+
+    /// Opens the log of a container and follows it to its end.
+    pub(crate) fn logs(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        timestamps: bool,
+    ) -> anyhow::Result<impl Read> {
+        let path = format!(
+            "{}/log?container={}&follow=true&timestamps={timestamps}",
+            POD.path(namespace, Some(pod)),
+            escape(container)
+        );
+        self.stream(&path)
+    }
+
+    /// A selector query of the given labels: `labelSelector=a%3Db%2Cc%3Dd`.
+    pub(crate) fn by_labels(labels: &[(&str, &str)]) -> String {
+        let text: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        format!("labelSelector={}", escape(&text.join(",")))
+    }
+
+    /// A field query that selects one object by name.
+    pub(crate) fn by_name(name: &str) -> String {
+        format!("fieldSelector={}", escape(&format!("metadata.name={name}")))
+    }
+
+    fn stream(&self, path: &str) -> anyhow::Result<Box<dyn Read + Send>> {
+        let response = self.send("GET", path, None)?;
+        if response.status().is_success() {
+            return Ok(Box::new(response.into_body().into_reader()));
+        }
+        let status = response.status().as_u16();
+        let text = response.into_body().read_to_string().unwrap_or_default();
+        Err(
+            accept((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+                .err()
+                .unwrap_or_else(|| anyhow::anyhow!("the API server answered {status} to a request for {path}")),
+        )
+    }
+
+    fn call(&self, method: &str, path: &str, body: Option<(&str, &Value)>) -> anyhow::Result<(u16, Value)> {
+        let response = self.send(method, path, body)?;
+        let status = response.status().as_u16();
+        let text = response
+            .into_body()
+            .with_config()
+            .limit(256 << 20)
+            .read_to_string()
+            .with_context(|| format!("cannot read the answer of {}", self.connection.server))?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, &Value)>,
+    ) -> anyhow::Result<http::Response<ureq::Body>> {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.connection.server))
+            .header("Accept", "application/json");
+        if let Some(authorization) = &self.connection.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let unreachable = || {
+            format!(
+                "cannot reach the API server {}; is kpackd running, and KUBECONFIG the file that it wrote?",
+                self.connection.server
+            )
+        };
+        match body {
+            Some((media_type, value)) => {
+                let request = request
+                    .header("Content-Type", media_type)
+                    .body(serde_json::to_vec(value)?)?;
+                // DELETE with a body is what every client of this API sends.
+                let request = self
+                    .agent
+                    .configure_request(request)
+                    .allow_non_standard_methods(true)
+                    .build();
+                self.agent.run(request).with_context(unreachable)
+            }
+            None => self.agent.run(request.body(())?).with_context(unreachable),
+        }
+    }
+}
+
+/// The object of a good answer, or the API's own message.
+fn accept((status, body): (u16, Value)) -> anyhow::Result<Value> {
+    if (200..300).contains(&status) {
+        return Ok(body);
+    }
+    match (body["message"].as_str(), &body) {
+        (Some(message), _) => bail!("{message}"),
+        (None, Value::String(text)) if !text.trim().is_empty() => {
+            bail!("the API server answered {status}: {}", text.trim())
+        }
+        _ if status == 404 => bail!("the API server does not serve the group kpack.io"),
+        _ => bail!("the API server answered {status}"),
+    }
+}
+
+/// Computes the JSON merge patch (RFC 7386) that makes `new` of `old`.
+pub(crate) fn merge_patch(old: &Value, new: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        return new.clone();
+    };
+    let mut patch = serde_json::Map::new();
+    for (key, before) in old {
+        match new.get(key) {
+            None => drop(patch.insert(key.clone(), Value::Null)),
+            Some(after) if after == before => {}
+            Some(after) => drop(patch.insert(key.clone(), merge_patch(before, after))),
+        }
+    }
+    for (key, after) in new {
+        if !old.contains_key(key) {
+            patch.insert(key.clone(), after.clone());
+        }
+    }
+    Value::Object(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_holds_only_what_differs() {
+        let old = json!({"spec": {"a": 1, "b": {"c": 2}}, "keep": true});
+        let new = json!({"spec": {"a": 1, "b": {"d": 3}}, "keep": true, "list": [1]});
+        assert_eq!(
+            merge_patch(&old, &new),
+            json!({"spec": {"b": {"c": null, "d": 3}}, "list": [1]})
+        );
+        assert_eq!(merge_patch(&old, &old), json!({}));
+    }
+
+    #[test]
+    fn paths_are_those_of_the_api() {
+        assert_eq!(
+            IMAGE.path("demo", Some("a")),
+            "/apis/kpack.io/v1alpha2/namespaces/demo/images/a"
+        );
+        assert_eq!(CLUSTER_STORE.path("", None), "/apis/kpack.io/v1alpha2/clusterstores");
+        assert_eq!(POD.path("", None), "/api/v1/pods");
+    }
+}

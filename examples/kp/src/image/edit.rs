@@ -1,0 +1,219 @@
+//! The spec of an Image, from flags and from what it was.
+
+use anyhow::{anyhow, bail};
+use registry_auth::Reference;
+use serde_json::{Value, json};
+
+use super::{Builders, Common, Removals};
+
+/// The spec of a new image.
+pub(super) fn new_spec(tag: &str, builders: &Builders<'_>, flags: &Common, namespace: &str) -> anyhow::Result<Value> {
+    if flags.git.iter().chain(&flags.blob).count() != 1 {
+        bail!("image source must be one of git, blob, or local-path");
+    }
+    check(flags, builders)?;
+    if let Ok(reference) = tag.parse::<Reference>() {
+        for additional in flags
+            .additional_tag
+            .iter()
+            .filter_map(|tag| tag.parse::<Reference>().ok())
+        {
+            let (expected, got) = (reference.registry(), additional.registry());
+            if expected != got {
+                bail!("all additional tags must have the same registry as tag. expected: {expected}, got: {got}");
+            }
+        }
+    }
+    let mut spec = json!({
+        "tag": tag,
+        "builder": builder(builders, namespace).unwrap_or_else(|| json!({"kind": "ClusterBuilder", "name": "default"})),
+        "serviceAccountName": flags.service_account.as_deref().filter(|name| !name.is_empty()).unwrap_or("default"),
+        "source": {},
+        "build": {"resources": {}},
+    });
+    if !flags.additional_tag.is_empty() {
+        spec["additionalTags"] = json!(flags.additional_tag);
+    }
+    set_source(&mut spec, flags)?;
+    set_build(&mut spec, flags, &Removals::default())?;
+    set_limits(&mut spec, flags)?;
+    Ok(spec)
+}
+
+/// The image after a change.
+pub(super) fn edited(
+    existing: &Value,
+    builders: &Builders<'_>,
+    flags: &Common,
+    removals: &Removals,
+) -> anyhow::Result<Value> {
+    if flags.git.iter().chain(&flags.blob).count() > 1 {
+        bail!("image source must be one of git, blob, or local-path");
+    }
+    check(flags, builders)?;
+    let mut image = existing.clone();
+    let namespace = existing["metadata"]["namespace"].as_str().unwrap_or_default();
+    let spec = &mut image["spec"];
+    set_tags(spec, flags, removals)?;
+    if let Some(builder) = builder(builders, namespace) {
+        spec["builder"] = builder;
+    }
+    if let Some(account) = &flags.service_account {
+        spec["serviceAccountName"] = json!(account);
+    }
+    set_source(spec, flags)?;
+    set_build(spec, flags, removals)?;
+    set_limits(spec, flags)?;
+    Ok(image)
+}
+
+fn check(flags: &Common, builders: &Builders<'_>) -> anyhow::Result<()> {
+    if flags.git_revision.is_some() && flags.blob.is_some() {
+        bail!("git-revision is incompatible with blob and local path image sources");
+    }
+    if builders.namespaced.is_some() && builders.cluster.is_some() {
+        bail!("must provide one of builder or cluster-builder");
+    }
+    Ok(())
+}
+
+fn builder(builders: &Builders<'_>, namespace: &str) -> Option<Value> {
+    match (builders.namespaced, builders.cluster) {
+        (Some(name), _) => Some(json!({"kind": "Builder", "name": name, "namespace": namespace})),
+        (None, Some(name)) => Some(json!({"kind": "ClusterBuilder", "name": name})),
+        (None, None) => None,
+    }
+}
+
+fn set_source(spec: &mut Value, flags: &Common) -> anyhow::Result<()> {
+    let mut source = spec["source"].as_object().cloned().unwrap_or_default();
+    if let Some(url) = &flags.git {
+        source.remove("blob");
+        source.remove("registry");
+        let revision = flags.git_revision.as_deref().unwrap_or("main");
+        let mut git = source.get("git").cloned().unwrap_or_else(|| json!({}));
+        git["url"] = json!(url);
+        git["revision"] = json!(revision);
+        source.insert("git".into(), git);
+    } else if let Some(url) = &flags.blob {
+        source.remove("git");
+        source.remove("registry");
+        source.insert("blob".into(), json!({"url": url}));
+    } else if let Some(revision) = &flags.git_revision {
+        let git = source.get_mut("git");
+        git.ok_or_else(|| anyhow!("git-revision is incompatible with existing image source"))?["revision"] =
+            json!(revision);
+    }
+    match flags.sub_path.as_deref() {
+        Some("") => drop(source.remove("subPath")),
+        Some(path) => drop(source.insert("subPath".into(), json!(path))),
+        None => {}
+    }
+    spec["source"] = Value::Object(source);
+    Ok(())
+}
+
+fn set_tags(spec: &mut Value, flags: &Common, removals: &Removals) -> anyhow::Result<()> {
+    if !removals.replace_additional_tag.is_empty() {
+        if !flags.additional_tag.is_empty() || !removals.delete_additional_tag.is_empty() {
+            bail!("replace-additional-tag is not compatible with additional-tag and delete-additional-tag flag");
+        }
+        spec["additionalTags"] = json!(removals.replace_additional_tag);
+        return Ok(());
+    }
+    let mut tags: Vec<String> = serde_json::from_value(spec["additionalTags"].clone()).unwrap_or_default();
+    for tag in &removals.delete_additional_tag {
+        let position = tags.iter().position(|other| other == tag);
+        tags.remove(position.ok_or_else(|| {
+            anyhow!("delete-additional-tag parameter '{tag}' not found in existing image additional tags")
+        })?);
+    }
+    for tag in &flags.additional_tag {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    if tags.is_empty() {
+        spec.as_object_mut().map(|spec| spec.remove("additionalTags"));
+    } else {
+        spec["additionalTags"] = json!(tags);
+    }
+    Ok(())
+}
+
+fn set_build(spec: &mut Value, flags: &Common, removals: &Removals) -> anyhow::Result<()> {
+    let mut env: Vec<Value> = serde_json::from_value(spec["build"]["env"].clone()).unwrap_or_default();
+    for name in &removals.delete_env {
+        let position = env.iter().position(|entry| entry["name"] == name.as_str());
+        env.remove(
+            position
+                .ok_or_else(|| anyhow!("delete-env parameter '{name}' not found in existing image configuration"))?,
+        );
+    }
+    for pair in &flags.env {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| anyhow!("env vars are improperly formatted"))?;
+        match env.iter_mut().find(|entry| entry["name"] == name) {
+            Some(entry) => entry["value"] = json!(value),
+            None => env.push(json!({"name": name, "value": value})),
+        }
+    }
+    put_list(spec, "env", env);
+
+    let mut services: Vec<Value> = serde_json::from_value(spec["build"]["services"].clone()).unwrap_or_default();
+    for text in &removals.delete_service_binding {
+        let binding = binding(text)?;
+        services.retain(|service| service["name"] != binding["name"] || service["kind"] != binding["kind"]);
+    }
+    for text in &flags.service_binding {
+        let binding = binding(text)?;
+        if !services.contains(&binding) {
+            services.push(binding);
+        }
+    }
+    put_list(spec, "services", services);
+    Ok(())
+}
+
+fn put_list(spec: &mut Value, field: &str, list: Vec<Value>) {
+    if !list.is_empty() {
+        spec["build"][field] = json!(list);
+    } else if let Some(build) = spec["build"].as_object_mut() {
+        build.remove(field);
+    }
+}
+
+fn binding(text: &str) -> anyhow::Result<Value> {
+    match text.split(':').collect::<Vec<_>>()[..] {
+        [name] => Ok(json!({"kind": "Secret", "name": name})),
+        [kind, version, name] => Ok(json!({"kind": kind, "apiVersion": version, "name": name})),
+        _ => bail!("service bindings are improperly formatted"),
+    }
+}
+
+fn set_limits(spec: &mut Value, flags: &Common) -> anyhow::Result<()> {
+    if let Some(size) = &flags.cache_size {
+        let quantity = size.parse::<rebuild_policy::Quantity>();
+        let quantity = quantity.map_err(|_| anyhow!("invalid cache size, must be valid quantity ex. 2G"))?;
+        if quantity <= rebuild_policy::Quantity::default() {
+            bail!("cache size must be greater than 0");
+        }
+        let current = spec["cache"]["volume"]["size"]
+            .as_str()
+            .and_then(|text| text.parse::<rebuild_policy::Quantity>().ok());
+        if let Some(current) = current.filter(|current| quantity < *current) {
+            bail!("cache size cannot be decreased, current: {current}, requested: {size}");
+        }
+        spec["cache"]["volume"]["size"] = json!(size);
+    }
+    for (field, limit) in [
+        ("successBuildHistoryLimit", &flags.success_build_history_limit),
+        ("failedBuildHistoryLimit", &flags.failed_build_history_limit),
+    ] {
+        let Some(limit) = limit else { continue };
+        let limit = limit.parse::<u32>().ok().filter(|limit| *limit > 0);
+        spec[field] = json!(limit.ok_or_else(|| anyhow!("must provide a valid build history limit > 0"))?);
+    }
+    Ok(())
+}

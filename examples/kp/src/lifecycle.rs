@@ -1,0 +1,148 @@
+//! `kp clusterlifecycle`: the lifecycle that builders are given.
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{CLUSTER_LIFECYCLE, Cluster},
+    print::{Block, Printer, Table, UploadFlags, out},
+    relocate::{Registries, TlsFlags},
+    resource::{condition, create, new, patch, remember_as_applied, text, wait_ready},
+    settings::Settings,
+    stack::ready_text,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Create a cluster lifecycle
+    Create(Source),
+    /// Create or update a cluster lifecycle
+    Save(Source),
+    /// Update a cluster lifecycle
+    #[command(alias = "update")]
+    Patch(Source),
+    /// List cluster lifecycles
+    List,
+    /// Display the status of a cluster lifecycle
+    Status {
+        name: String,
+        /// also show the supported APIs
+        #[arg(short, long)]
+        verbose: bool,
+    },
+    /// Delete a cluster lifecycle
+    Delete { name: String },
+}
+
+#[derive(Args)]
+pub(crate) struct Source {
+    name: String,
+    /// the lifecycle image: a reference, or an OCI layout on this machine
+    #[arg(short, long)]
+    image: String,
+    #[command(flatten)]
+    output: UploadFlags,
+    #[command(flatten)]
+    tls: TlsFlags,
+}
+
+pub(crate) fn run(command: Command) -> anyhow::Result<()> {
+    let cluster = Cluster::from_environment()?;
+    match command {
+        Command::Create(source) => create_lifecycle(&cluster, &source),
+        Command::Save(source) => match cluster.find(CLUSTER_LIFECYCLE, "", &source.name)? {
+            None => create_lifecycle(&cluster, &source),
+            Some(existing) => update(&cluster, &source, &existing),
+        },
+        Command::Patch(source) => update(&cluster, &source, &cluster.get(CLUSTER_LIFECYCLE, "", &source.name)?),
+        Command::List => list(&cluster),
+        Command::Status { name, verbose } => status(&cluster.get(CLUSTER_LIFECYCLE, "", &name)?, verbose),
+        Command::Delete { name } => {
+            cluster.delete(CLUSTER_LIFECYCLE, "", &name)?;
+            out(&format!("ClusterLifecycle \"{name}\" deleted\n"));
+            Ok(())
+        }
+    }
+}
+
+fn relocate(printer: &Printer, source: &Source, settings: &Settings) -> anyhow::Result<String> {
+    let repository = settings.repository()?;
+    let registries = Registries::new(&source.tls, [source.image.as_str(), repository])?;
+    let found = registries
+        .find(&source.image)
+        .map_err(|error| error.context("invalid lifecycle image"))?;
+    for label in ["io.buildpacks.lifecycle.version", "io.buildpacks.lifecycle.apis"] {
+        if found.image.label(label).is_none() {
+            bail!("invalid lifecycle image: missing label {label}");
+        }
+    }
+    printer.step(&format!("Uploading to '{repository}'..."));
+    registries.relocate(printer, &found, repository)
+}
+
+fn create_lifecycle(cluster: &Cluster, source: &Source) -> anyhow::Result<()> {
+    let printer = Printer::with_uploads(&source.output)?;
+    printer.step("Creating ClusterLifecycle...");
+    let settings = Settings::read(cluster);
+    let image = relocate(&printer, source, &settings)?;
+    let spec = json!({"image": image, "serviceAccountRef": settings.account_reference()});
+    let mut object = new(CLUSTER_LIFECYCLE, "", &source.name, spec);
+    remember_as_applied(&mut object)?;
+    let object = create(cluster, &printer, CLUSTER_LIFECYCLE, object)?;
+    wait_ready(cluster, &printer, CLUSTER_LIFECYCLE, &object)?;
+    printer.result(&format!("ClusterLifecycle \"{}\" created", source.name));
+    Ok(())
+}
+
+fn update(cluster: &Cluster, source: &Source, existing: &Value) -> anyhow::Result<()> {
+    let printer = Printer::with_uploads(&source.output)?;
+    printer.step("Updating ClusterLifecycle...");
+    let image = relocate(&printer, source, &Settings::read(cluster))?;
+    let mut updated = existing.clone();
+    updated["spec"]["image"] = json!(image);
+    let (object, changed) = patch(cluster, &printer, CLUSTER_LIFECYCLE, existing, updated)?;
+    wait_ready(cluster, &printer, CLUSTER_LIFECYCLE, &object)?;
+    printer.change(&format!("ClusterLifecycle \"{}\" updated", source.name), changed);
+    Ok(())
+}
+
+fn list(cluster: &Cluster) -> anyhow::Result<()> {
+    let items = cluster.list(CLUSTER_LIFECYCLE, "", "")?;
+    if items.is_empty() {
+        bail!("no clusterlifecycles found");
+    }
+    let mut table = Table::new(&["name", "ready", "version", "image"]);
+    for item in &items {
+        let ready = condition(item, "Ready").map_or("", |condition| text(condition, "/status"));
+        table.row([
+            text(item, "/metadata/name"),
+            ready,
+            text(item, "/status/version"),
+            text(item, "/status/image/latestImage"),
+        ]);
+    }
+    out(&table.render());
+    Ok(())
+}
+
+fn status(lifecycle: &Value, verbose: bool) -> anyhow::Result<()> {
+    let mut block = Block::new()
+        .pair("Status", ready_text(lifecycle))
+        .pair("Image", text(lifecycle, "/status/image/latestImage"))
+        .pair("Version", text(lifecycle, "/status/version"));
+    if verbose {
+        let apis = |field: &str| {
+            let list = lifecycle["status"]["apis"]["buildpack"][field]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        };
+        block = block
+            .pair("Supported Buildpack APIs", apis("supported"))
+            .pair("Deprecated Buildpack APIs", apis("deprecated"));
+    }
+    out(&block.render());
+    Ok(())
+}

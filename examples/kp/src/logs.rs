@@ -1,0 +1,191 @@
+//! Following the containers of a build, one after the other.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::{
+    cluster::{BUILD, Cluster, IMAGE, POD},
+    print::out,
+    resource::{condition, condition_status, text},
+};
+
+const STEPS: &[&str] = &[
+    "prepare",
+    "analyze",
+    "detect",
+    "restore",
+    "build",
+    "export",
+    "rebase",
+    "completion",
+];
+
+/// Streams the logs of a build until its pod ends. A build that failed is no failure of this.
+pub(crate) fn stream_build(cluster: &Cluster, build: &Value, timestamps: bool) -> anyhow::Result<()> {
+    let labels = &build["metadata"]["labels"];
+    let label = |name: &str| labels[name].as_str().unwrap_or_default();
+    let query = Cluster::by_labels(&[
+        ("image.kpack.io/image", label("image.kpack.io/image")),
+        ("image.kpack.io/buildNumber", label("image.kpack.io/buildNumber")),
+    ]);
+    let namespace = text(build, "/metadata/namespace");
+    let gone = || {
+        let name = text(build, "/metadata/name");
+        anyhow::anyhow!("the pod of build {name} is gone, and its logs with it")
+    };
+    if cluster
+        .list(POD, namespace, query.trim_start_matches("labelSelector="))?
+        .is_empty()
+        && condition_status(build, "Succeeded") != "Unknown"
+    {
+        return Err(gone());
+    }
+    stream_pods(cluster, namespace, &query, timestamps)
+}
+
+fn stream_pods(cluster: &Cluster, namespace: &str, query: &str, timestamps: bool) -> anyhow::Result<()> {
+    let mut streamed = BTreeSet::new();
+    // Without a version the watch begins with the pods that are there; when the server ends it, it
+    // is begun anew, and what was streamed is not streamed again.
+    loop {
+        for event in cluster.watch(POD, namespace, query, None)? {
+            let (event, pod) = event?;
+            if event == "DELETED" {
+                bail!("pod {} was deleted", text(&pod, "/metadata/name"));
+            }
+            for container in started(&pod) {
+                if streamed.insert(container.to_owned()) {
+                    stream_container(cluster, &pod, container, timestamps)?;
+                }
+            }
+            if matches!(text(&pod, "/status/phase"), "Succeeded" | "Failed") {
+                // What started between this event and the one before it has been streamed above.
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The build steps of a pod that have begun, in order, up to the first that is still waiting.
+fn started(pod: &Value) -> Vec<&str> {
+    let list = |pointer: &str| {
+        pod.pointer(pointer)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
+    let mut names = Vec::new();
+    for (specs, statuses) in [
+        ("/spec/initContainers", "/status/initContainerStatuses"),
+        ("/spec/containers", "/status/containerStatuses"),
+    ] {
+        for name in list(specs)
+            .iter()
+            .map(|container| text(container, "/name"))
+            .filter(|name| STEPS.contains(name))
+        {
+            let status = list(statuses).iter().find(|status| text(status, "/name") == name);
+            let Some(state) = status.map(|status| &status["state"]) else {
+                return names;
+            };
+            if !state["running"].is_object() && !state["terminated"].is_object() {
+                return names;
+            }
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn stream_container(cluster: &Cluster, pod: &Value, container: &str, timestamps: bool) -> anyhow::Result<()> {
+    out(&format!("\u{1b}[0;36m===> {}\n\u{1b}[0m", container.to_uppercase()));
+    let (namespace, name) = (text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
+    let mut log = BufReader::new(cluster.logs(namespace, name, container, timestamps)?);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = log
+            .read_until(b'\n', &mut line)
+            .with_context(|| format!("the log of {container} broke off"))?;
+        if read == 0 {
+            return Ok(());
+        }
+        out(&String::from_utf8_lossy(&line));
+    }
+}
+
+/// Waits until the engine has dealt with this generation of an image: streams the build that it
+/// scheduled, and fails when that fails or when none can be made.
+pub(crate) fn wait_for_image(cluster: &Cluster, image: &Value) -> anyhow::Result<()> {
+    let (namespace, name) = (text(image, "/metadata/namespace"), text(image, "/metadata/name"));
+    let generation = image["metadata"]["generation"].as_i64().unwrap_or(1);
+    let settled = wait_until(cluster, namespace, name, |image| {
+        (image["status"]["observedGeneration"].as_i64().unwrap_or(0) >= generation
+            && (condition_status(image, "Ready") != "Unknown" || !text(image, "/status/latestBuildRef").is_empty()))
+        .then(|| image.clone())
+    })?;
+    if settled["metadata"]["generation"].as_i64().unwrap_or(0) > generation {
+        bail!("image \"{name}\" was updated by somebody else while waiting");
+    }
+    let build = text(&settled, "/status/latestBuildRef").to_owned();
+    if build.is_empty()
+        || text(&settled, "/status/latestBuildImageGeneration")
+            .parse::<i64>()
+            .is_ok_and(|seen| seen < generation)
+    {
+        let ready = condition(&settled, "Ready");
+        match ready.filter(|condition| text(condition, "/status") == "False") {
+            Some(condition) => bail!("update to image failed: {}", text(condition, "/message")),
+            None => return Ok(()),
+        }
+    }
+    stream_pods(
+        cluster,
+        namespace,
+        &Cluster::by_labels(&[("kpack.io/build", &build)]),
+        false,
+    )?;
+    let ended = loop {
+        let object = cluster.get(BUILD, namespace, &build)?;
+        if condition_status(&object, "Succeeded") != "Unknown" {
+            break object;
+        }
+        let watch = cluster.watch(BUILD, namespace, &Cluster::by_name(&build), None)?;
+        for event in watch {
+            if condition_status(&event?.1, "Succeeded") != "Unknown" {
+                break;
+            }
+        }
+    };
+    if condition_status(&ended, "Succeeded") == "False" {
+        bail!(
+            "build failed: {}",
+            condition(&ended, "Succeeded").map_or("", |condition| text(condition, "/message"))
+        );
+    }
+    Ok(())
+}
+
+fn wait_until<T>(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    found: impl Fn(&Value) -> Option<T>,
+) -> anyhow::Result<T> {
+    loop {
+        for event in cluster.watch(IMAGE, namespace, &Cluster::by_name(name), None)? {
+            let (event, image) = event?;
+            if event == "DELETED" {
+                bail!("image \"{name}\" was deleted while waiting");
+            }
+            if let Some(value) = found(&image) {
+                return Ok(value);
+            }
+        }
+    }
+}

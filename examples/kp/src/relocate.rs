@@ -1,0 +1,209 @@
+//! Images on their way into the default repository, with the user's own credentials.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use cnb_layers::{Image, ImageSource, LayoutStore, Platform, RegistryStore, copy_resolved_image};
+use registry_auth::{
+    Chain, Credential, DockerConfig, DockerConfigPlaces, Keychain, KeychainError, Reference, Repository,
+};
+use registry_client::{Client, HttpPolicy, ProxyPolicy};
+
+use crate::print::Printer;
+
+/// How registries are trusted.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct TlsFlags {
+    /// a CA certificate file (PEM) that registry calls trust in addition
+    #[arg(long, value_name = "FILE", default_value = "")]
+    pub(crate) registry_ca_cert_path: String,
+    /// whether to verify the TLS certificates of registries
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "true", require_equals = true)]
+    pub(crate) registry_verify_certs: bool,
+}
+
+/// The registries as the user of this machine reaches them.
+pub(crate) struct Registries {
+    store: RegistryStore,
+}
+
+/// An image that was found, and where.
+pub(crate) struct Found {
+    source: Box<dyn ImageSource>,
+    reference: Reference,
+    pub(crate) image: Image,
+}
+
+impl Registries {
+    /// Prepares calls for the images `names`: only their registries' certificates may go unchecked.
+    pub(crate) fn new<'a>(flags: &TlsFlags, names: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Self> {
+        let mut policy = HttpPolicy {
+            proxy: ProxyPolicy::from_env(|name| env::var(name).ok()),
+            ..HttpPolicy::default()
+        };
+        for path in [&flags.registry_ca_cert_path]
+            .into_iter()
+            .filter(|path| !path.is_empty())
+        {
+            let pem = std::fs::read(path).with_context(|| format!("cannot read the CA certificate {path}"))?;
+            policy.extra_ca_pems.push(pem);
+        }
+        if let Some(path) = env::var_os("SSL_CERT_FILE") {
+            policy.extra_ca_pems.extend(std::fs::read(path));
+        }
+        if !flags.registry_verify_certs {
+            let references = names.into_iter().filter_map(|name| name.parse::<Reference>().ok());
+            policy
+                .insecure_hosts
+                .extend(references.map(|reference| reference.registry().to_string()));
+        }
+        let client = Client::new(policy, Arc::new(user_keychain()?))?;
+        Ok(Self {
+            store: RegistryStore::new(client),
+        })
+    }
+
+    /// Finds an image: a local OCI layout when `name` is a path that exists, else in a registry.
+    pub(crate) fn find(&self, name: &str) -> anyhow::Result<Found> {
+        let path = Path::new(name);
+        if path.exists() {
+            return local(path).with_context(|| format!("invalid local image {name}"));
+        }
+        let reference: Reference = name.parse()?;
+        let image = self
+            .store
+            .image(&reference, &Platform::linux_amd64())
+            .with_context(|| format!("failed to fetch {reference}"))?
+            .ok_or_else(|| anyhow!("{reference} does not exist in its registry"))?;
+        Ok(Found {
+            source: Box::new(self.store.clone()),
+            reference,
+            image,
+        })
+    }
+
+    /// Copies what was found into `repository`, under `latest` and a tag of the local time; returns
+    /// the digest reference. Prints the upload line, and sends nothing when uploads are off.
+    pub(crate) fn relocate(&self, printer: &Printer, found: &Found, repository: &str) -> anyhow::Result<String> {
+        let target: Reference = repository
+            .parse()
+            .with_context(|| format!("invalid repository '{repository}'"))?;
+        let placed = target.with_digest(found.image.digest());
+        printer.upload(&placed.to_string());
+        if printer.uploads() {
+            let stamp = jiff::Zoned::now().strftime("%Y%m%d%H%M%S").to_string();
+            let tags = [target.with_tag("latest")?, target.with_tag(&stamp)?];
+            copy_resolved_image(
+                found.source.as_ref(),
+                &found.reference,
+                &found.image,
+                &self.store,
+                &tags,
+                &|_| {},
+            )
+            .with_context(|| format!("failed to upload to {placed}"))?;
+        }
+        Ok(placed.to_string())
+    }
+}
+
+/// A directory or a tar file with an OCI layout; the first image of its index counts.
+fn local(path: &Path) -> anyhow::Result<Found> {
+    let folder: PathBuf = if path.is_dir() {
+        path.to_owned()
+    } else {
+        let folder = tempfile::tempdir()?.keep();
+        let file = std::fs::File::open(path)?;
+        tar::Archive::new(file)
+            .unpack(&folder)
+            .context("not a tar file with an OCI layout")?;
+        folder
+    };
+    let layout = LayoutStore::open(&folder)?;
+    let Some(entry) = layout.index()?.manifests.into_iter().next() else {
+        bail!("its index lists no image")
+    };
+    let reference = "local/image:latest".parse::<Reference>()?.with_digest(&entry.digest);
+    let image = layout
+        .image(&reference, &Platform::linux_amd64())?
+        .context("its image is not there")?;
+    Ok(Found {
+        source: Box::new(layout),
+        reference,
+        image,
+    })
+}
+
+/// The credentials of the environment (`KP_REGISTRY_…`), then those of the docker config.
+fn user_keychain() -> anyhow::Result<Chain> {
+    let chain = Chain::default().then(EnvironmentTriples::read(env::vars()));
+    let places = DockerConfigPlaces::from_env(|name| env::var_os(name));
+    let Some(path) = places.choose(Path::is_file) else {
+        return Ok(chain);
+    };
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let config = DockerConfig::from_json(&bytes).with_context(|| format!("cannot understand {}", path.display()))?;
+    Ok(chain.then(
+        config
+            .at(path.display())
+            .with_helpers(Arc::new(crate::helper::Programs)),
+    ))
+}
+
+/// `KP_REGISTRY_HOSTNAME`, `_USERNAME` and `_PASSWORD`, each with the same suffix or none.
+struct EnvironmentTriples(BTreeMap<String, Credential>);
+
+impl EnvironmentTriples {
+    fn read(variables: impl Iterator<Item = (String, String)>) -> Self {
+        let variables: BTreeMap<_, _> = variables.filter(|(name, _)| name.starts_with("KP_REGISTRY_")).collect();
+        let mut hosts = BTreeMap::new();
+        for (name, host) in &variables {
+            let Some(suffix) = name.strip_prefix("KP_REGISTRY_HOSTNAME") else {
+                continue;
+            };
+            let part = |part: &str| variables.get(&format!("KP_REGISTRY_{part}{suffix}"));
+            let (Some(user), Some(password)) = (part("USERNAME"), part("PASSWORD")) else {
+                continue;
+            };
+            let credential = match user.as_str() {
+                "<token>" => Credential::identity_token(password.clone()),
+                _ => Credential::basic(user.clone(), password.clone()),
+            };
+            hosts.insert(host.clone(), credential);
+        }
+        Self(hosts)
+    }
+}
+
+impl Keychain for EnvironmentTriples {
+    fn find(&self, repository: &Repository) -> Result<Option<Credential>, KeychainError> {
+        Ok(self.0.get(repository.registry().as_str()).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_triple_counts_only_when_it_is_whole() {
+        let variables = [
+            ("KP_REGISTRY_HOSTNAME_1", "reg.example"),
+            ("KP_REGISTRY_USERNAME_1", "dev"),
+            ("KP_REGISTRY_PASSWORD_1", "pw"),
+            ("KP_REGISTRY_HOSTNAME", "other.example"),
+            ("KP_REGISTRY_USERNAME", "dev"),
+        ];
+        let triples = EnvironmentTriples::read(variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())));
+        let find = |name: &str| triples.find(name.parse::<Reference>().expect("a reference").repository());
+        assert!(find("reg.example/app").expect("no error").is_some());
+        assert!(find("other.example/app").expect("no error").is_none());
+    }
+}

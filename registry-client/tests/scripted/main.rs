@@ -1,0 +1,5 @@
+//! The client against servers that answer from a script: what is sent to whom, and what is made of odd answers.
+
+mod advisories;
+mod script;
+mod uploads;

@@ -1,0 +1,289 @@
+//! The conversation of git's protocol version 2, as requests to send and answers to read; opens no connection.
+
+use std::io::{self, Read};
+
+use super::pkt_line::{self, Packet};
+
+/// What a server can do, from its capability advertisement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities(Vec<String>);
+
+/// One ref that a server listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListedRef {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    /// For an annotated tag, the object that it finally points to.
+    pub(crate) peeled: Option<String>,
+    /// For a symbolic ref such as HEAD, the ref that it points to.
+    pub(crate) target: Option<String>,
+}
+
+/// Bounds on what is read of a listing.
+const MAX_REFS: usize = 1_000_000;
+const MAX_CAPABILITIES: usize = 1_000;
+
+fn malformed(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text.to_owned())
+}
+
+fn text_of(data: &[u8]) -> io::Result<&str> {
+    let text = std::str::from_utf8(data).map_err(|_| malformed("the server sent a line that is not UTF-8"))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    match text.strip_prefix("ERR ") {
+        // The words of a server are shown to people: no control characters.
+        Some(words) => Err(io::Error::other(words.replace(|c: char| c.is_control(), " "))),
+        None => Ok(text),
+    }
+}
+
+fn is_object_id(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+impl Capabilities {
+    /// Reads the answer to `GET …/info/refs?service=git-upload-pack`, or what `git-upload-pack` says first.
+    ///
+    /// `None` when the server speaks an older version only.
+    pub(crate) fn read(reader: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut lines = Vec::new();
+        let mut version_2 = false;
+        while let Some(packet) = pkt_line::read(reader)? {
+            let Packet::Data(data) = packet else {
+                // The flush behind `# service=…` is not the end.
+                if version_2 {
+                    return Ok(Some(Self(lines)));
+                }
+                continue;
+            };
+            let text = text_of(&data)?;
+            if text.starts_with("# service=") {
+                continue;
+            }
+            if !version_2 {
+                if text != "version 2" {
+                    return Ok(None);
+                }
+                version_2 = true;
+                continue;
+            }
+            if lines.len() == MAX_CAPABILITIES {
+                return Err(malformed("the server announces too many capabilities"));
+            }
+            lines.push(text.to_owned());
+        }
+        if version_2 {
+            Ok(Some(Self(lines)))
+        } else {
+            Err(malformed("the server announced nothing"))
+        }
+    }
+
+    fn values(&self, name: &str) -> Option<&str> {
+        self.0.iter().find_map(|line| match line.split_once('=') {
+            Some((key, values)) if key == name => Some(values),
+            None if line == name => Some(""),
+            _ => None,
+        })
+    }
+
+    fn has(&self, name: &str, value: &str) -> bool {
+        self.values(name)
+            .is_some_and(|values| values.split(' ').any(|other| other == value))
+    }
+
+    /// Whether objects are named by SHA-1, the only kind that is understood here.
+    pub(crate) fn is_sha1(&self) -> bool {
+        self.values("object-format").is_none_or(|format| format == "sha1")
+    }
+
+    fn begin(&self, command: &str, agent: &str) -> Vec<u8> {
+        let mut request = Vec::new();
+        pkt_line::write_line(&mut request, &format!("command={command}"));
+        if self.values("agent").is_some() {
+            pkt_line::write_line(&mut request, &format!("agent={agent}"));
+        }
+        if self.values("object-format").is_some() {
+            pkt_line::write_line(&mut request, "object-format=sha1");
+        }
+        pkt_line::write_delimiter(&mut request);
+        request
+    }
+
+    /// A request for the refs that begin with one of `prefixes`.
+    pub(crate) fn ls_refs(&self, prefixes: &[String], agent: &str) -> Vec<u8> {
+        let mut request = self.begin("ls-refs", agent);
+        pkt_line::write_line(&mut request, "peel");
+        pkt_line::write_line(&mut request, "symrefs");
+        for prefix in prefixes {
+            pkt_line::write_line(&mut request, &format!("ref-prefix {prefix}"));
+        }
+        pkt_line::write_flush(&mut request);
+        request
+    }
+
+    /// A request for one object with what it needs, without history where the server can cut it off, and without
+    /// file contents when `only_trees` and the server can leave them out.
+    pub(crate) fn fetch(&self, id: &str, only_trees: bool, agent: &str) -> Vec<u8> {
+        let mut request = self.begin("fetch", agent);
+        pkt_line::write_line(&mut request, "ofs-delta");
+        if self.has("fetch", "shallow") {
+            pkt_line::write_line(&mut request, "deepen 1");
+        }
+        if only_trees && self.filters() {
+            pkt_line::write_line(&mut request, "filter blob:none");
+        }
+        pkt_line::write_line(&mut request, &format!("want {id}"));
+        pkt_line::write_line(&mut request, "done");
+        pkt_line::write_flush(&mut request);
+        request
+    }
+
+    /// Whether the server can leave objects out.
+    pub(crate) fn filters(&self) -> bool {
+        self.has("fetch", "filter")
+    }
+}
+
+/// Reads the answer to [`Capabilities::ls_refs`].
+pub(crate) fn read_refs(reader: &mut impl Read) -> io::Result<Vec<ListedRef>> {
+    let mut refs = Vec::new();
+    while let Some(packet) = pkt_line::read(reader)? {
+        let Packet::Data(data) = packet else { break };
+        let line = text_of(&data)?;
+        let mut words = line.split(' ');
+        let (Some(id), Some(name)) = (words.next(), words.next()) else {
+            return Err(malformed("the server listed a ref without a name"));
+        };
+        // `unborn HEAD` is what an empty repository has.
+        if id == "unborn" {
+            continue;
+        }
+        if !is_object_id(id) {
+            return Err(malformed("the server listed a ref whose id is none"));
+        }
+        let mut listed = ListedRef {
+            name: name.to_owned(),
+            id: id.to_owned(),
+            peeled: None,
+            target: None,
+        };
+        for attribute in words {
+            if let Some(peeled) = attribute.strip_prefix("peeled:").filter(|id| is_object_id(id)) {
+                listed.peeled = Some(peeled.to_owned());
+            } else if let Some(target) = attribute.strip_prefix("symref-target:") {
+                listed.target = Some(target.to_owned());
+            }
+        }
+        if refs.len() == MAX_REFS {
+            return Err(malformed("the server lists more than a million refs"));
+        }
+        refs.push(listed);
+    }
+    Ok(refs)
+}
+
+/// Reads the answer to [`Capabilities::fetch`]: hands each piece of the pack to `pack` and each message of the server
+/// to `message`; returns the commits at which history was cut off.
+pub(crate) fn read_pack(
+    reader: &mut impl Read,
+    mut pack: impl FnMut(&[u8]) -> io::Result<()>,
+    mut message: impl FnMut(&str),
+) -> io::Result<Vec<String>> {
+    let mut shallow = Vec::new();
+    let mut section = String::new();
+    loop {
+        match pkt_line::read(reader)? {
+            None => return Err(malformed("the server ended its answer before the pack")),
+            Some(Packet::Delimiter) => section.clear(),
+            Some(Packet::Flush | Packet::End) if section == "packfile" => return Ok(shallow),
+            Some(Packet::Flush | Packet::End) => return Err(malformed("the server sent no pack")),
+            Some(Packet::Data(data)) if section == "packfile" => match data.split_first() {
+                Some((1, data)) => pack(data)?,
+                Some((2, data)) => message(&String::from_utf8_lossy(data)),
+                Some((3, data)) => {
+                    let words = String::from_utf8_lossy(data).replace(|c: char| c.is_control(), " ");
+                    return Err(io::Error::other(words.trim().to_owned()));
+                }
+                _ => return Err(malformed("the server sent a piece of a pack in an unknown band")),
+            },
+            Some(Packet::Data(data)) => {
+                let line = text_of(&data)?;
+                if section.is_empty() {
+                    line.clone_into(&mut section);
+                } else if let Some(id) = line.strip_prefix("shallow ").filter(|id| is_object_id(id))
+                    && shallow.len() < MAX_REFS
+                {
+                    shallow.push(id.to_owned());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn lines(lines: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            pkt_line::write_line(&mut bytes, line);
+        }
+        pkt_line::write_flush(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn version_2_is_recognised_behind_the_service_line() {
+        let mut answer = lines(&["# service=git-upload-pack"]);
+        answer.extend(lines(&[
+            "version 2",
+            "agent=git/2.39",
+            "ls-refs=unborn",
+            "fetch=shallow filter",
+        ]));
+        let capabilities = Capabilities::read(&mut answer.as_slice())
+            .expect("valid")
+            .expect("version 2");
+        assert!(capabilities.has("fetch", "shallow") && capabilities.is_sha1() && capabilities.filters());
+    }
+
+    #[test]
+    fn an_older_server_is_told_apart() {
+        let mut answer = lines(&["# service=git-upload-pack"]);
+        answer.extend(lines(&[&format!("{ID} HEAD\0multi_ack side-band-64k")]));
+        assert_eq!(Capabilities::read(&mut answer.as_slice()).expect("valid"), None);
+    }
+
+    #[test]
+    fn the_words_of_a_server_are_an_error_without_control_characters() {
+        let answer = lines(&["ERR no such \u{1b}[31mrepository"]);
+        let error = Capabilities::read(&mut answer.as_slice()).expect_err("an error");
+        assert_eq!(error.to_string(), "no such  [31mrepository");
+    }
+
+    #[test]
+    fn refs_come_with_what_they_peel_and_point_to() {
+        let peeled = format!("{ID} refs/tags/v1 peeled:{ID}");
+        let answer = lines(&[&peeled, &format!("{ID} HEAD symref-target:refs/heads/main")]);
+        let refs = read_refs(&mut answer.as_slice()).expect("valid");
+        assert_eq!(refs[0].peeled.as_deref(), Some(ID));
+        assert_eq!(refs[1].target.as_deref(), Some("refs/heads/main"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..128), text in "[0-9a-f]{4}[ -~]{0,40}") {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let _ = Capabilities::read(&mut { bytes });
+                let _ = read_refs(&mut { bytes });
+                let _ = read_pack(&mut { bytes }, |_| Ok(()), |_| ());
+            }
+        }
+    }
+}

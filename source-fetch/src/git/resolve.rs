@@ -1,0 +1,129 @@
+//! From a revision to an object id: one listing of the refs that can match.
+
+use super::{
+    keychain::GitKeychain,
+    protocol::{ListedRef, read_refs},
+    source::{GitSource, ResolvedGit, RevisionKind},
+    transport::{AGENT, Remote, TransportError},
+    url::{GitUrl, InvalidGitUrl},
+};
+use registry_client::Http;
+
+/// Why a revision could not be resolved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The url is none.
+    #[error(transparent)]
+    Url(#[from] InvalidGitUrl),
+    /// The server gave no usable answer.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl ResolveError {
+    /// Returns whether the same question may be answered later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.is_retryable())
+    }
+}
+
+/// Finds what `source` is now, with one listing of the refs that its revision can match.
+///
+/// A branch goes before a tag of the same name. A full ref name and `HEAD` work too. 40 hex digits are a commit, and
+/// no server is asked. Text that matches nothing is returned as [`RevisionKind::Commit`], unverified: the fetch will
+/// say that it is not there.
+///
+/// # Errors
+/// [`ResolveError::Url`] when the url is none; [`ResolveError::Transport`] when the server gave no usable answer.
+///
+/// # Specification
+/// kpack 0.17.2, "Git resolution by listing" (kpack.md §4.2).
+///
+/// # Deviation
+/// Where a branch and a tag share a name the reference picks at random. `HEAD` and full names do not resolve there.
+pub fn resolve_git(source: &GitSource, keychain: &GitKeychain, http: &Http) -> Result<ResolvedGit, ResolveError> {
+    let url: GitUrl = source.url().parse()?;
+    let resolved = |revision: &str, kind| ResolvedGit {
+        url: source.url().to_owned(),
+        revision: revision.to_owned(),
+        kind,
+        sub_path: source.sub_path().to_owned(),
+    };
+    let revision = source.revision();
+    if is_commit_id(revision) {
+        return Ok(resolved(revision, RevisionKind::Commit));
+    }
+    let remote = Remote::connect(&url, keychain, http)?;
+    let mut answer = remote.ask(remote.capabilities.ls_refs(&prefixes(revision), AGENT))?;
+    let refs = read_refs(&mut answer).map_err(|error| remote.protocol(error))?;
+    Ok(match pick(&refs, revision) {
+        Some((id, kind)) => resolved(id, kind),
+        None => resolved(revision, RevisionKind::Commit),
+    })
+}
+
+pub(crate) fn is_commit_id(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn prefixes(revision: &str) -> Vec<String> {
+    if revision == "HEAD" || revision.starts_with("refs/") {
+        return vec![revision.to_owned()];
+    }
+    ["refs/heads/", "refs/tags/", "refs/remotes/", "refs/"]
+        .iter()
+        .map(|root| format!("{root}{revision}"))
+        .collect()
+}
+
+/// The ref whose full or short name is `revision`.
+fn pick<'a>(refs: &'a [ListedRef], revision: &str) -> Option<(&'a str, RevisionKind)> {
+    let kind_of = |name: &str| match name {
+        name if name.starts_with("refs/heads/") => RevisionKind::Branch,
+        name if name.starts_with("refs/tags/") => RevisionKind::Tag,
+        "HEAD" => RevisionKind::Branch,
+        _ => RevisionKind::Unknown,
+    };
+    let candidates = prefixes(revision);
+    candidates.iter().find_map(|name| {
+        let found = refs.iter().find(|listed| listed.name == *name)?;
+        Some((found.id.as_str(), kind_of(&found.name)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(names: &[&str]) -> Vec<ListedRef> {
+        let id = |position: usize| format!("{position:040}");
+        let entry = |(position, name): (usize, &&str)| ListedRef {
+            name: (*name).to_owned(),
+            id: id(position),
+            peeled: None,
+            target: None,
+        };
+        names.iter().enumerate().map(entry).collect()
+    }
+
+    #[test]
+    fn a_branch_goes_before_a_tag_of_the_same_name() {
+        let refs = listed(&["refs/tags/v1", "refs/heads/v1", "refs/heads/v1/x"]);
+        assert_eq!(pick(&refs, "v1"), Some((refs[1].id.as_str(), RevisionKind::Branch)));
+        assert_eq!(
+            pick(&refs, "refs/tags/v1"),
+            Some((refs[0].id.as_str(), RevisionKind::Tag))
+        );
+    }
+
+    #[test]
+    fn a_ref_that_is_neither_has_an_unknown_kind() {
+        let refs = listed(&["refs/pull/7/head"]);
+        assert_eq!(
+            pick(&refs, "pull/7/head"),
+            Some((refs[0].id.as_str(), RevisionKind::Unknown))
+        );
+        assert_eq!(pick(&refs, "pull/7"), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! A git source as it is asked for, and as it was found.
+
+/// A repository, a revision in it, and a directory of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitSource {
+    url: String,
+    revision: String,
+    sub_path: String,
+}
+
+impl GitSource {
+    /// Names a repository and a branch, tag or commit.
+    pub fn new(url: impl Into<String>, revision: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            revision: revision.into(),
+            sub_path: String::new(),
+        }
+    }
+
+    /// Narrows it to a directory.
+    #[must_use]
+    pub fn with_sub_path(mut self, sub_path: impl Into<String>) -> Self {
+        self.sub_path = sub_path.into();
+        self
+    }
+
+    /// Returns the url as it was given.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the revision as it was given.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// Returns the sub path as it was given; empty for the whole repository.
+    pub fn sub_path(&self) -> &str {
+        &self.sub_path
+    }
+}
+
+/// What a revision turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevisionKind {
+    /// A branch, which may move.
+    Branch,
+    /// A tag, which should not move but may.
+    Tag,
+    /// A commit id, or text that matches nothing and is taken for one.
+    Commit,
+    /// A ref that is neither branch nor tag.
+    Unknown,
+}
+
+impl RevisionKind {
+    /// Returns the word that resources use: `Branch`, `Tag`, `Commit` or `Unknown`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Branch => "Branch",
+            Self::Tag => "Tag",
+            Self::Commit => "Commit",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// A git source pinned to what it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedGit {
+    /// The url as it was given.
+    pub url: String,
+    /// The object's id, 40 hex digits: the commit, or for an annotated tag the tag object. For a revision that
+    /// matches nothing, the text as it was given.
+    pub revision: String,
+    /// What the revision was.
+    pub kind: RevisionKind,
+    /// The sub path as it was given.
+    pub sub_path: String,
+}

@@ -1,0 +1,245 @@
+//! Addresses of repositories.
+
+use std::{fmt, str::FromStr};
+
+/// The address of a repository: `https://…`, `http://…`, `ssh://…`, `user@host:path` or `file://…`.
+///
+/// `Display` never shows a password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct GitUrl {
+    scheme: GitScheme,
+    user: Option<String>,
+    password: Option<String>,
+    host: String,
+    port: Option<u16>,
+    path: String,
+}
+
+/// How a repository is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum GitScheme {
+    Http,
+    Https,
+    Ssh,
+    File,
+}
+
+impl GitScheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Ssh => "ssh",
+            Self::File => "file",
+        }
+    }
+}
+
+/// Text that is no address of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("git url \"{text}\" {problem}; urls look like https://host/path, ssh://git@host/path or git@host:path")]
+pub struct InvalidGitUrl {
+    /// The text, a password masked.
+    pub text: String,
+    /// What is wrong.
+    pub problem: &'static str,
+}
+
+impl GitUrl {
+    pub(crate) fn scheme(&self) -> GitScheme {
+        self.scheme
+    }
+
+    /// Returns the host with the port if one was given.
+    pub fn host(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// The user and password that the url itself carries.
+    pub(crate) fn userinfo(&self) -> Option<(&str, &str)> {
+        self.user.as_deref().zip(self.password.as_deref())
+    }
+
+    /// Returns the path, with its leading slash for all but `user@host:path`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The address for http requests, without user and password.
+    pub(crate) fn http_base(&self) -> String {
+        format!(
+            "{}://{}{}",
+            self.scheme.as_str(),
+            self.host(),
+            self.path.trim_end_matches('/')
+        )
+    }
+}
+
+fn masked(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => match text[scheme + 3..at].find(':') {
+            Some(colon) => format!("{}:***{}", &text[..scheme + 3 + colon], &text[at..]),
+            None => text.to_owned(),
+        },
+        _ => text.to_owned(),
+    }
+}
+
+impl FromStr for GitUrl {
+    type Err = InvalidGitUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidGitUrl> {
+        let invalid = |problem| InvalidGitUrl {
+            text: masked(text),
+            problem,
+        };
+        if text.chars().any(|c| c.is_control() || c == ' ') {
+            return Err(invalid("holds a blank or control character"));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return scp(text).ok_or_else(|| invalid("has no scheme"));
+        };
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => GitScheme::Http,
+            "https" => GitScheme::Https,
+            "ssh" | "git+ssh" | "ssh+git" => GitScheme::Ssh,
+            "file" => GitScheme::File,
+            _ => return Err(invalid("has a scheme that is not supported")),
+        };
+        let (authority, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, ""),
+        };
+        let (userinfo, host) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(user, host)| (Some(user), host));
+        let (user, password) = match userinfo.map(|text| text.split_once(':').unwrap_or((text, ""))) {
+            Some((user, "")) => (Some(user.to_owned()), None),
+            Some((user, password)) => (Some(user.to_owned()), Some(password.to_owned())),
+            None => (None, None),
+        };
+        let (host, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => (
+                name,
+                Some(port.parse().map_err(|_| invalid("has a port that is no number"))?),
+            ),
+            _ => (host, None),
+        };
+        if host.is_empty() != (scheme == GitScheme::File) {
+            return Err(invalid("has no host"));
+        }
+        // Such a host or user would be taken for an option by the ssh program.
+        if host.starts_with('-') || user.as_deref().is_some_and(|user| user.starts_with('-')) {
+            return Err(invalid("has a host or user that begins with a dash"));
+        }
+        if path.is_empty() && scheme == GitScheme::File {
+            return Err(invalid("has no path"));
+        }
+        Ok(Self {
+            scheme,
+            user,
+            password,
+            host: host.to_ascii_lowercase(),
+            port,
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// `user@host:path`.
+fn scp(text: &str) -> Option<GitUrl> {
+    let (authority, path) = text.split_once(':')?;
+    let (user, host) = authority
+        .rsplit_once('@')
+        .map_or((None, authority), |(user, host)| (Some(user), host));
+    let odd = |part: &str| part.is_empty() || part.starts_with('-') || part.contains('/');
+    if odd(host) || user.is_some_and(odd) || path.is_empty() || path.starts_with('-') {
+        return None;
+    }
+    Some(GitUrl {
+        scheme: GitScheme::Ssh,
+        user: user.map(str::to_owned),
+        password: None,
+        host: host.to_ascii_lowercase(),
+        port: None,
+        path: path.to_owned(),
+    })
+}
+
+impl fmt::Display for GitUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = match (&self.user, &self.password) {
+            (Some(user), Some(_)) => format!("{user}:***@"),
+            (Some(user), None) => format!("{user}@"),
+            (None, _) => String::new(),
+        };
+        let slash = if self.path.starts_with('/') || self.path.is_empty() {
+            ""
+        } else {
+            "/"
+        };
+        write!(
+            f,
+            "{}://{user}{}{slash}{}",
+            self.scheme.as_str(),
+            self.host(),
+            self.path
+        )
+    }
+}
+
+impl fmt::Debug for GitUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GitUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_usual_forms_are_read() {
+        let host = |text: &str| text.parse::<GitUrl>().expect(text).host();
+        assert_eq!(host("https://git.example/a/b"), "git.example");
+        assert_eq!(host("http://user:pw@Git.example:8080/a"), "git.example:8080");
+        assert_eq!(host("git@git.example:a/b.git"), "git.example");
+        assert_eq!(host("ssh://git@git.example:22/a"), "git.example:22");
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let url: GitUrl = "https://me:hunter2@git.example/a".parse().expect("valid");
+        assert!(!format!("{url} {url:?}").contains("hunter2"));
+        let error = "gopher://me:hunter2@git.example/a"
+            .parse::<GitUrl>()
+            .expect_err("no such scheme");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn rustsec_2023_0064_and_2024_0335_a_host_or_user_that_begins_with_a_dash_is_refused() {
+        for text in [
+            "ssh://-oProxyCommand=x/a",
+            "-oProxyCommand=x:a",
+            "ssh://-x@host/a",
+            "git@-x:a",
+            "git@host:-x",
+        ] {
+            assert!(text.parse::<GitUrl>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC*") {
+            let _ = text.parse::<GitUrl>();
+        }
+    }
+}

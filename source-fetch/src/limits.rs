@@ -1,0 +1,125 @@
+//! How much a source may cost.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Bounds on one fetch. What goes beyond them ends the fetch with an error that names the bound.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes received over the network.
+    pub download: u64,
+    /// Bytes written as files.
+    pub unpacked: u64,
+    /// Files, directories and links.
+    pub entries: u64,
+    /// Length of one path in bytes.
+    pub path: usize,
+    /// Time for one exchange with a server to stand still.
+    pub idle: Duration,
+    /// Set to true by another thread to end the fetch.
+    pub cancel: Arc<AtomicBool>,
+}
+
+impl Default for Limits {
+    /// 4 GiB received, 8 GiB and two million entries written, paths of 4,096 bytes.
+    fn default() -> Self {
+        Self {
+            download: 4 << 30,
+            unpacked: 8 << 30,
+            entries: 2_000_000,
+            path: 4096,
+            idle: Duration::from_secs(120),
+            cancel: Arc::default(),
+        }
+    }
+}
+
+/// A bound that a source went beyond.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LimitExceeded {
+    /// Too many bytes received.
+    #[error("more than {limit} bytes were sent; raise the limit if the source is meant to be that large")]
+    Download {
+        /// The bound.
+        limit: u64,
+    },
+    /// Too many bytes to write.
+    #[error("its files hold more than {limit} bytes; raise the limit if the source is meant to be that large")]
+    Unpacked {
+        /// The bound.
+        limit: u64,
+    },
+    /// Too many entries.
+    #[error("it has more than {limit} files; raise the limit if the source is meant to be that large")]
+    Entries {
+        /// The bound.
+        limit: u64,
+    },
+    /// A path that is too long.
+    #[error("a path is longer than {limit} bytes: {path}…")]
+    Path {
+        /// The bound.
+        limit: usize,
+        /// How it begins.
+        path: String,
+    },
+    /// Somebody cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What has been used of the limits.
+#[derive(Debug)]
+pub(crate) struct Spent<'a> {
+    limits: &'a Limits,
+    unpacked: u64,
+    entries: u64,
+}
+
+impl<'a> Spent<'a> {
+    pub(crate) fn new(limits: &'a Limits) -> Self {
+        Self {
+            limits,
+            unpacked: 0,
+            entries: 0,
+        }
+    }
+
+    /// Counts one entry before it is written.
+    pub(crate) fn entry(&mut self, path: &[u8]) -> Result<(), LimitExceeded> {
+        if self.limits.cancel.load(Ordering::Relaxed) {
+            return Err(LimitExceeded::Cancelled);
+        }
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            return Err(LimitExceeded::Entries {
+                limit: self.limits.entries,
+            });
+        }
+        if path.len() > self.limits.path {
+            let path = String::from_utf8_lossy(&path[..80.min(path.len())]).into_owned();
+            return Err(LimitExceeded::Path {
+                limit: self.limits.path,
+                path,
+            });
+        }
+        Ok(())
+    }
+
+    /// Counts bytes before they are written.
+    pub(crate) fn bytes(&mut self, count: u64) -> Result<(), LimitExceeded> {
+        self.unpacked = self.unpacked.saturating_add(count);
+        match self.unpacked > self.limits.unpacked {
+            true => Err(LimitExceeded::Unpacked {
+                limit: self.limits.unpacked,
+            }),
+            false => Ok(()),
+        }
+    }
+}
