@@ -44,6 +44,20 @@ impl RegistryAccess for MemoryStore {
     }
 }
 
+impl RegistryAccess for registry_client::Client {
+    fn check_read(&self, image: &Reference) -> Result<(), ImageError> {
+        match Self::check_read(self, image) {
+            // Any other answer than a refusal shows that one may ask; what is missing may be read.
+            Err(error) if !matches!(error.status(), None | Some(401 | 403)) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    fn check_write(&self, image: &Reference) -> Result<(), ImageError> {
+        Ok(Self::check_write(self, image.repository())?)
+    }
+}
+
 /// Returns whether two names mean the same image: digests are cut off, defaults are filled in.
 pub(crate) fn same_image(one: &str, other: &str) -> bool {
     normal_name(one) == normal_name(other)

@@ -23,8 +23,7 @@ pub(crate) use layer_toml::{data_document, read_store, store_document};
 
 /// Writes a document as the reference's encoder does.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
-    let bytes = crate::to_go_json(value).expect("these types have text keys and nothing that refuses");
-    String::from_utf8(bytes).expect("JSON is text")
+    cnb_order::go_json_of(value).expect("these types have text keys and nothing that refuses")
 }
 
 /// The labels that phases read and write.

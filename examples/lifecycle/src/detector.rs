@@ -155,7 +155,7 @@ fn read_system(path: &Path, log: &Logger) -> Result<Option<SystemBuildpacks>, St
 }
 
 /// Refuses an experimental feature unless `CNB_EXPERIMENTAL_MODE` allows it.
-fn allow_experiment(feature: &str, env: &Env, log: &Logger) -> Result<(), Failure> {
+pub(crate) fn allow_experiment(feature: &str, env: &Env, log: &Logger) -> Result<(), Failure> {
     let line = format!("Platform requested experimental feature '{feature}'");
     match env.text("CNB_EXPERIMENTAL_MODE").as_deref() {
         Some("quiet") => {}

@@ -1,11 +1,183 @@
 //! Makes the image and the cache of the next build.
 
+use std::path::Path;
+use std::thread;
+
+use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache, run_image_names};
+use cnb_layers::metadata::{Analyzed, BuildMetadata, Group, LauncherVersion, ProjectMetadata, Report, RunImageNames};
+use cnb_layers::{Compression, Parents, RegistryStore, Timestamp};
+
+use crate::detector::Timer;
 use crate::env::Env;
-use crate::failure::{Failure, code};
+use crate::failure::{Failure, code, with_causes};
 use crate::inputs::Inputs;
 use crate::logger::Logger;
+use crate::{caches, files, images, phase};
 
 /// Runs the exporter with its inputs.
-pub(crate) fn run(_inputs: Inputs, _env: &Env, _log: &Logger) -> Result<(), Failure> {
-    Err(Failure::new(code::FAILED, "the exporter is in the making"))
+pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
+    if inputs.positional.is_empty() {
+        let reason = "at least one image argument is required";
+        return Err(Failure::because(code::INVALID_ARGS, "parse arguments", reason));
+    }
+    phase::check_features(&inputs, env, log)?;
+    let analyzed = resolve(&inputs, env, log)?;
+    caches::warn_without_cache(&inputs, log);
+    if inputs.parallel && !caches::is_configured(&inputs) {
+        log.warn("Parallel export has been enabled, but it has not taken effect because no cache has been specified.");
+    }
+    let group = files::group(&inputs.group)?;
+    files::check_buildpack_apis(&group)?;
+    let project = files::project(&inputs.project_metadata, log)?;
+    log.debug("Ensuring privileges...");
+    let registries = images::registries(&inputs, env)?;
+    let mut directories = vec![inputs.layers.as_path()];
+    directories.extend(inputs.cache_dir.as_deref());
+    phase::drop_privileges(&inputs, &directories)?;
+    log.debug("Executing command...");
+    let names = inputs.positional.clone();
+    write_images(
+        &inputs,
+        &Built {
+            names,
+            group,
+            analyzed,
+            project,
+        },
+        env,
+        &registries,
+        log,
+    )
+}
+
+fn resolve(inputs: &Inputs, env: &Env, log: &Logger) -> Result<Analyzed, Failure> {
+    if !inputs.deprecated_image.is_empty() {
+        return Err(phase::inputs_failure("-image is unsupported"));
+    }
+    if inputs.run_image != env.text("CNB_RUN_IMAGE").unwrap_or_default() {
+        return Err(phase::inputs_failure("-run-image is unsupported"));
+    }
+    let analyzed = files::analyzed(&inputs.analyzed, log)
+        .map_err(phase::inputs_failure)?
+        .unwrap_or_default();
+    let run_image = analyzed.run_image.as_ref().map_or("", |image| &image.reference);
+    if run_image.is_empty() {
+        return Err(phase::inputs_failure("run image not found in analyzed metadata"));
+    }
+    phase::check_names(&inputs.positional, [run_image, &inputs.cache_image])?;
+    Ok(analyzed)
+}
+
+/// What the phases before have left for the exporter.
+pub(crate) struct Built {
+    pub(crate) names: Vec<String>,
+    pub(crate) group: Group,
+    pub(crate) analyzed: Analyzed,
+    pub(crate) project: ProjectMetadata,
+}
+
+/// Writes the image, the report and the cache.
+pub(crate) fn write_images(
+    inputs: &Inputs,
+    built: &Built,
+    env: &Env,
+    registries: &RegistryStore,
+    log: &Logger,
+) -> Result<(), Failure> {
+    let cache = caches::open(inputs, registries, log)?;
+    let run_image_names = names_of_run_image(inputs, &built.analyzed, log)?;
+    let platform = phase::platform();
+    let exporting = ExportInputs {
+        api: phase::api(inputs.api),
+        names: &built.names,
+        analyzed: &built.analyzed,
+        group: &built.group,
+        project: &built.project,
+        run_image_names,
+        layers_dir: &inputs.layers,
+        app_dir: &inputs.app,
+        root: Path::new("/"),
+        launcher: &inputs.launcher,
+        launcher_version: launcher_version(),
+        launcher_sbom: launcher_sbom(inputs),
+        process_type: &inputs.process_type,
+        exec_env: &inputs.exec_env,
+        uid: inputs.uid,
+        gid: inputs.gid,
+        parents: Parents::OnDisk,
+        created: created(inputs, env, log)?,
+        compression: Compression {
+            threads: threads(),
+            ..Compression::default()
+        },
+        platform: &platform,
+        wait: &thread::sleep,
+    };
+    let mut export = Export::open(exporting, registries, registries, log)
+        .map_err(|error| Failure::because(code::FAILED, "create new app image", with_causes(&error)))?;
+    let timer = Timer::start("Exporter", log);
+    let exported = export.run(log);
+    timer.stop(log);
+    let report = exported.map_err(|error| explain(&error))?;
+    write_report(inputs, &report)?;
+    if let Some(cache) = cache {
+        let timer = Timer::start("Cache", log);
+        if let Err(error) = export_cache(&export, &*cache, log) {
+            log.warn(format_args!("Failed to export cache: {}", with_causes(&error)));
+        }
+        timer.stop(log);
+    }
+    Ok(())
+}
+
+fn explain(error: &ExportError) -> Failure {
+    Failure::of(code::EXPORT, "export", error)
+}
+
+fn write_report(inputs: &Inputs, report: &Report) -> Result<(), Failure> {
+    let written = files::write(&inputs.report, "report", &report.to_toml());
+    written.map_err(|problem| Failure::because(code::EXPORT, "write export report", problem))
+}
+
+/// Returns what the image says about where new versions of its base can be found.
+fn names_of_run_image(inputs: &Inputs, analyzed: &Analyzed, log: &Logger) -> Result<RunImageNames, Failure> {
+    let failed = |problem| Failure::new(code::FAILED, problem);
+    if !inputs.api.at_least(12) {
+        return Ok(files::stack_toml(&inputs.stack, log).map_err(failed)?.run_image);
+    }
+    let run = files::run_toml(&inputs.run, log).map_err(failed)?;
+    // The exporter reads it again and says then what is wrong with it.
+    let metadata = std::fs::read_to_string(inputs.layers.join("config/metadata.toml")).unwrap_or_default();
+    let has_extensions = BuildMetadata::from_toml(&metadata).is_ok_and(|metadata| metadata.has_extensions());
+    Ok(run_image_names(&run, analyzed, has_extensions))
+}
+
+fn launcher_sbom(inputs: &Inputs) -> SbomFiles<'_> {
+    match inputs.launcher_sbom.as_path() {
+        dir if dir == Path::new("/cnb/lifecycle") => SbomFiles::BesideLifecycle(dir),
+        dir => SbomFiles::Custom(dir),
+    }
+}
+
+/// Returns the time that the image carries: `SOURCE_DATE_EPOCH`, or one that is always the same.
+fn created(inputs: &Inputs, env: &Env, log: &Logger) -> Result<Timestamp, Failure> {
+    let Some(text) = env.text("SOURCE_DATE_EPOCH").filter(|_| inputs.api.at_least(9)) else {
+        return Ok(Timestamp::reproducible());
+    };
+    let Ok(seconds) = text.parse() else {
+        log.warn("Ignoring invalid SOURCE_DATE_EPOCH");
+        return Ok(Timestamp::reproducible());
+    };
+    Timestamp::from_unix_seconds(seconds).map_err(|error| Failure::of(code::EXPORT, "export", &error))
+}
+
+fn launcher_version() -> LauncherVersion {
+    LauncherVersion {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..LauncherVersion::default()
+    }
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }

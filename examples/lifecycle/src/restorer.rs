@@ -1,11 +1,98 @@
 //! Brings back the layers of the last build.
 
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use cnb_layers::RegistryStore;
+use cnb_layers::metadata::{Analyzed, Group};
+use cnb_layers::restore::{RestoreInputs, restore};
+
+use crate::detector::Timer;
 use crate::env::Env;
 use crate::failure::{Failure, code};
 use crate::inputs::Inputs;
 use crate::logger::Logger;
+use crate::{caches, files, images, phase};
 
 /// Runs the restorer with its inputs.
-pub(crate) fn run(_inputs: Inputs, _env: &Env, _log: &Logger) -> Result<(), Failure> {
-    Err(Failure::new(code::FAILED, "the restorer is in the making"))
+pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
+    if !inputs.positional.is_empty() {
+        return Err(Failure::because(
+            code::INVALID_ARGS,
+            "parse arguments",
+            "received unexpected Args",
+        ));
+    }
+    phase::check_features(&inputs, env, log)?;
+    phase::check_names(&[], [inputs.cache_image.as_str()])?;
+    caches::warn_without_cache(&inputs, log);
+    log.debug("Ensuring privileges...");
+    let registries = images::registries(&inputs, env)?;
+    let mut directories = vec![inputs.layers.as_path()];
+    directories.extend(inputs.cache_dir.as_deref());
+    phase::drop_privileges(&inputs, &directories)?;
+    log.debug("Executing command...");
+    let group = files::group(&inputs.group)?;
+    files::check_buildpack_apis(&group)?;
+    let mut analyzed = match files::analyzed(&inputs.analyzed, log) {
+        Ok(found) => found.unwrap_or_default(),
+        Err(problem) => {
+            log.warn(format_args!(
+                "Not using analyzed data, usable file not found: {problem}"
+            ));
+            Analyzed::default()
+        }
+    };
+    if inputs.api.at_least(14) {
+        check_run_image(&inputs, &mut analyzed, &registries, log)?;
+    }
+    bring_back(&inputs, &group, &analyzed, &registries, log)
+}
+
+/// Checks that the run image chosen before can be read now, if run.toml knows it.
+fn check_run_image(
+    inputs: &Inputs,
+    analyzed: &mut Analyzed,
+    registries: &RegistryStore,
+    log: &Logger,
+) -> Result<(), Failure> {
+    let Some(image) = analyzed.run_image.as_ref().filter(|image| !image.image.is_empty()) else {
+        return Ok(());
+    };
+    let run = files::run_toml(&inputs.run, log).map_err(|problem| Failure::new(code::FAILED, problem))?;
+    if !run.images.iter().any(|names| names.contain(&image.image)) {
+        return Ok(());
+    }
+    let refused = || {
+        Failure::new(
+            code::FAILED,
+            format!("selected run image '{}' is not accessible", image.image),
+        )
+    };
+    let reference = cnb_layers::Reference::parse(&image.image).map_err(|_| refused())?;
+    registries.client().check_read(&reference).map_err(|_| refused())
+}
+
+/// Restores layers and metadata.
+pub(crate) fn bring_back(
+    inputs: &Inputs,
+    group: &Group,
+    analyzed: &Analyzed,
+    registries: &RegistryStore,
+    log: &Logger,
+) -> Result<(), Failure> {
+    let cache = caches::open(inputs, registries, log)?;
+    let timer = Timer::start("Restorer", log);
+    let restoring = RestoreInputs {
+        api: phase::api(inputs.api),
+        layers_dir: &inputs.layers,
+        root: Path::new("/"),
+        group,
+        metadata: &analyzed.metadata,
+        skip_layers: inputs.skip_layers,
+        parallelism: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    };
+    let restored = restore(&restoring, cache.as_deref(), log);
+    timer.stop(log);
+    restored.map_err(|error| Failure::of(code::RESTORE, "restore", &error))
 }

@@ -1,0 +1,133 @@
+//! Files that one phase leaves for the next: reading them, writing them, and what is said when that fails.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use cnb_layers::metadata::{Analyzed, DecodeError, Group, ProjectMetadata, RunToml, StackToml};
+use cnb_layers::phase::os_error_text;
+
+use crate::failure::{Failure, code};
+use crate::logger::Logger;
+
+/// Reads a file with `parse`; `None` when there is none. The error is the text for a failure.
+fn read<T>(path: &Path, what: &str, parse: impl Fn(&str) -> Result<T, DecodeError>) -> Result<Option<T>, String> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let parsed = parse(&String::from_utf8_lossy(&bytes));
+            parsed
+                .map(Some)
+                .map_err(|error| format!("failed to read {what} file: {error}"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!(
+            "failed to read {what} file: open {}: {}",
+            path.display(),
+            os_error_text(&error)
+        )),
+    }
+}
+
+/// Reads group.toml, which must be there.
+pub(crate) fn group(path: &Path) -> Result<Group, Failure> {
+    let missing = || {
+        format!(
+            "failed to read group file: open {}: no such file or directory",
+            path.display()
+        )
+    };
+    let found = read(path, "group", Group::from_toml).and_then(|found| found.ok_or_else(missing));
+    found.map_err(|problem| Failure::new(code::FAILED, problem))
+}
+
+/// Reads analyzed.toml; a missing one is empty, with a warning.
+pub(crate) fn analyzed(path: &Path, log: &Logger) -> Result<Option<Analyzed>, String> {
+    let found = read(path, "analyzed", Analyzed::from_toml)?;
+    if found.is_none() {
+        log.warn(format_args!(
+            "No analyzed metadata found at path {:?}",
+            path.display().to_string()
+        ));
+    }
+    Ok(found)
+}
+
+/// Reads run.toml; a missing one names no images.
+pub(crate) fn run_toml(path: &Path, log: &Logger) -> Result<RunToml, String> {
+    let found = read(path, "run", RunToml::from_toml)?;
+    if found.is_none() {
+        log.info(format_args!(
+            "No run metadata found at path {:?}",
+            path.display().to_string()
+        ));
+    }
+    Ok(found.unwrap_or_default())
+}
+
+/// Reads stack.toml; a missing one names no image.
+pub(crate) fn stack_toml(path: &Path, log: &Logger) -> Result<StackToml, String> {
+    let found = read(path, "stack", StackToml::from_toml)?;
+    if found.is_none() {
+        log.info(format_args!(
+            "No stack metadata found at path {:?}",
+            path.display().to_string()
+        ));
+    }
+    Ok(found.unwrap_or_default())
+}
+
+/// Reads project-metadata.toml; a missing one says nothing.
+pub(crate) fn project(path: &Path, log: &Logger) -> Result<ProjectMetadata, Failure> {
+    let found = read(path, "project metadata", ProjectMetadata::from_toml);
+    let found = found.map_err(|problem| Failure::new(code::FAILED, problem))?;
+    if found.is_none() {
+        log.debug(format_args!(
+            "No project metadata found at path {:?}, project metadata will not be exported",
+            path.display().to_string()
+        ));
+    }
+    Ok(found.unwrap_or_default())
+}
+
+/// Writes a file, making the directories above it. The error is the text for a failure.
+pub(crate) fn write(path: &Path, what: &str, text: &str) -> Result<(), String> {
+    let failed = |action: &str, path: &Path, error: &io::Error| {
+        format!(
+            "failed to write {what} file: {action} {}: {}",
+            path.display(),
+            os_error_text(error)
+        )
+    };
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|error| failed("mkdir", parent, &error))?;
+    }
+    fs::write(path, text).map_err(|error| failed("open", path, &error))
+}
+
+/// The buildpack API versions that this lifecycle speaks: `0.<minor>`.
+const BUILDPACK_APIS: std::ops::RangeInclusive<u64> = 7..=12;
+
+/// Checks that the lifecycle speaks the API of every buildpack.
+pub(crate) fn check_buildpack_apis(group: &Group) -> Result<(), Failure> {
+    for buildpack in &group.buildpacks {
+        let name = format!("{}@{}", buildpack.id, buildpack.version);
+        match crate::api::parse(&buildpack.api) {
+            Some((0, minor)) if BUILDPACK_APIS.contains(&minor) => {}
+            Some(_) => {
+                return Err(Failure::because(
+                    code::BUILDPACK_API,
+                    &format!("set API for Buildpack '{name}'"),
+                    format_args!(
+                        "buildpack API version '{}' is incompatible with the lifecycle",
+                        buildpack.api
+                    ),
+                ));
+            }
+            None => {
+                let text = format!("failed to parse buildpack API '<nil>' for buildpack '{name}'");
+                return Err(Failure::new(code::BUILDPACK_API, text));
+            }
+        }
+    }
+    Ok(())
+}

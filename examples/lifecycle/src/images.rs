@@ -1,0 +1,115 @@
+//! The registries of a phase: credentials, connections, and what the phase may do there.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cnb_layers::RegistryStore;
+use registry_auth::{Chain, DockerConfig, DockerConfigPlaces, EnvKeychain, HelperOutput, HelperRunner, Keychain};
+use registry_client::{Client, HttpPolicy, ProxyPolicy};
+
+use crate::env::Env;
+use crate::failure::{Failure, code, with_causes};
+use crate::inputs::Inputs;
+
+/// Returns the registries, with the credentials of the environment. To be called before root is given
+/// up: the docker config may be readable for root only.
+pub(crate) fn registries(inputs: &Inputs, env: &Env) -> Result<RegistryStore, Failure> {
+    let mut keychains: Vec<Arc<dyn Keychain>> = Vec::new();
+    if let Some(text) = env.text("CNB_REGISTRY_AUTH") {
+        let keychain =
+            EnvKeychain::parse(&text).map_err(|error| Failure::of(code::FAILED, "resolve keychain", &error))?;
+        keychains.push(Arc::new(keychain));
+    }
+    if let Some(config) = docker_config(env)? {
+        keychains.push(Arc::new(config));
+    }
+    let policy = HttpPolicy {
+        insecure_hosts: inputs.insecure_registries.iter().map(|name| host(name)).collect(),
+        extra_ca_pems: env
+            .get("SSL_CERT_FILE")
+            .and_then(|path| fs::read(path).ok())
+            .into_iter()
+            .collect(),
+        proxy: ProxyPolicy::from_env(|name| env.text(name)),
+        ..HttpPolicy::default()
+    };
+    let client = Client::new(policy, Arc::new(Chain::new(keychains)));
+    client
+        .map(RegistryStore::new)
+        .map_err(|error| Failure::of(code::FAILED, "connect to registries", &error))
+}
+
+/// Returns the host of a registry or image that is named as insecure.
+fn host(name: &str) -> String {
+    let name = name
+        .strip_prefix("http://")
+        .or_else(|| name.strip_prefix("https://"))
+        .unwrap_or(name);
+    name.split('/').next().unwrap_or(name).to_owned()
+}
+
+fn docker_config(env: &Env) -> Result<Option<DockerConfig>, Failure> {
+    let places = DockerConfigPlaces::from_env(|name| env.get(name).map(ToOwned::to_owned));
+    let Some(path) = places.choose(std::path::Path::is_file) else {
+        return Ok(None);
+    };
+    let failed = |reason: String| Failure::because(code::FAILED, "resolve keychain", reason);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),
+        Err(error) => return Err(failed(format!("reading {}: {error}", path.display()))),
+    };
+    let config = DockerConfig::from_json(&text)
+        .map_err(|error| failed(format!("{}: {}", path.display(), with_causes(&error))))?;
+    let config = config.at(path.display()).with_helpers(Arc::new(Helpers));
+    Ok(Some(match env.text("DOCKER_AUTH_CONFIG") {
+        Some(text) => config.with_auth_config(&text),
+        None => config,
+    }))
+}
+
+/// Runs `docker-credential-*` programs found in the PATH.
+struct Helpers;
+
+/// How long a helper may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl HelperRunner for Helpers {
+    fn run(&self, helper: &str, server: &str) -> io::Result<HelperOutput> {
+        let mut child = Command::new(format!("docker-credential-{helper}"))
+            .arg("get")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A helper that does not read its input says itself what is wrong.
+            let _ = stdin.write_all(server.as_bytes());
+        }
+        let mut pipe = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let reader = std::thread::spawn(move || {
+            let mut stdout = Vec::new();
+            pipe.by_ref().take(1 << 20).read_to_end(&mut stdout).map(|_| stdout)
+        });
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if started.elapsed() > PATIENCE {
+                child.kill()?;
+                child.wait()?;
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the helper takes too long"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let stdout = reader.join().map_err(|_| io::ErrorKind::Other)??;
+        Ok(HelperOutput {
+            success: status.success(),
+            stdout,
+        })
+    }
+}
