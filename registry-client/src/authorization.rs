@@ -16,6 +16,8 @@ pub(crate) struct Authorization {
     wanted: Option<Wanted>,
     credentials: HashMap<Repository, Credential>,
     tokens: Vec<Held>,
+    /// Refresh tokens that token servers gave, by the credential they were given for.
+    refresh: HashMap<Credential, Secret>,
 }
 
 /// What the registry asked for.
@@ -78,7 +80,7 @@ impl Authorization {
                 if let Some(held) = held {
                     return Ok(Some(held.token.authorization()));
                 }
-                let token = fetch(http, &realm, service.as_deref(), scopes, &credential)?;
+                let token = self.fetch(http, &realm, service.as_deref(), scopes, &credential)?;
                 let header = token.authorization();
                 self.tokens.retain(|held| held.token.is_fresh(now));
                 self.tokens.push(Held {
@@ -89,6 +91,30 @@ impl Authorization {
                 Ok(Some(header))
             }
         }
+    }
+
+    /// Asks the token server, with the refresh token it gave the last time if there is one.
+    fn fetch(
+        &mut self,
+        http: &Http,
+        realm: &Realm,
+        service: Option<&str>,
+        scopes: &ScopeSet,
+        credential: &Credential,
+    ) -> Result<Token, Reason> {
+        let refreshed = self.refresh.remove(credential);
+        let token = match refreshed.map(|token| credential.clone().with_identity_token(token)) {
+            // Refresh tokens end too; the credential itself is asked with then.
+            Some(refreshed) => match fetch(http, realm, service, scopes, &refreshed) {
+                Err(Reason::Token(TokenError::Refused { .. })) => fetch(http, realm, service, scopes, credential),
+                other => other,
+            },
+            None => fetch(http, realm, service, scopes, credential),
+        }?;
+        if let Some(refresh) = &token.refresh {
+            self.refresh.insert(credential.clone(), refresh.clone());
+        }
+        Ok(token)
     }
 
     /// Takes in what a 401 asks for; `true` when another attempt may succeed.

@@ -17,6 +17,7 @@
 //! - Operations: [`Client`]; what they give: [`Descriptor`], [`RawManifest`], [`BlobReader`], [`BlobUpload`].
 //! - How connections are made: [`HttpPolicy`], [`ProxyPolicy`], [`RetryPolicy`], [`Clock`].
 //! - Requests to what is no registry: [`Http`], [`Body`], [`AnswerBody`]; what carries them: [`Transport`].
+//! - Credential helpers as processes: [`HelperPrograms`].
 //! - Why it failed: [`RegistryError`] with [`Operation`] and [`Reason`]; [`HttpError`].
 //!
 //! Not here: who one is (see `registry-auth`), what a manifest says (see `cnb-layers`).
@@ -33,6 +34,7 @@ mod client;
 mod clock;
 mod descriptor;
 mod error;
+mod helper_programs;
 mod http_client;
 mod http_error;
 mod location;
@@ -51,6 +53,7 @@ pub use client::Client;
 pub use clock::{Clock, SystemClock};
 pub use descriptor::{Descriptor, RawManifest};
 pub use error::{ClientError, Operation, Reason, RegistryError, ServerError};
+pub use helper_programs::HelperPrograms;
 pub use http_client::{Http, Transport};
 pub use http_error::{HttpError, HttpErrorKind};
 pub use policy::{HttpPolicy, ProxyPolicy, RetryPolicy};

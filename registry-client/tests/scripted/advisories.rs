@@ -433,3 +433,27 @@ fn no_error_and_no_debug_form_shows_a_secret() {
     };
     assert!(!format!("{policy:?} {client:?} {:?}", client.http()).contains(PASSWORD));
 }
+
+#[test]
+fn a_refresh_token_that_came_with_a_token_is_used_next_and_the_password_when_it_is_refused() {
+    let with_refresh = || ok(format!(r#"{{"token": "{TOKEN}", "refresh_token": "renew-me"}}"#).as_bytes());
+    let realm = || bearer("https://reg.example.com/token");
+    let (script, client, repository) = start(vec![
+        realm(),
+        with_refresh(),
+        ok(b"{}"),
+        realm(),
+        with_refresh(),
+        ok(b"{}"),
+        realm(),
+        (400, vec![], br#"{"error": "invalid_grant"}"#.to_vec()),
+        token(),
+        ok(b"{}"),
+    ]);
+    for _ in 0..3 {
+        assert!(client.manifest(&tagged(&repository)).expect("it answers").is_some());
+    }
+    let seen = script.seen();
+    let renews = |at: usize| seen[at].1.contains("grant_type=refresh_token") && seen[at].1.contains("renew-me");
+    assert!(seen[1].1.contains(BASIC) && renews(4) && renews(7) && seen[8].1.contains(BASIC));
+}
