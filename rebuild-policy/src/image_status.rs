@@ -42,6 +42,10 @@ pub fn running_status(image: &Image, build: &Build, builder: BuilderView<'_>, no
     ImageStatus {
         observed_generation: image.metadata.generation,
         conditions: with_builder(ready, image, builder, now),
+        latest_build_ref: build.metadata.name.clone(),
+        latest_build_image_generation: image_generation(build),
+        build_counter: build_number(build).unwrap_or(image.status.build_counter),
+        latest_build_reason: reason(build),
         ..image.status.clone()
     }
 }
@@ -90,14 +94,11 @@ fn status(
     cache_claim: &str,
 ) -> ImageStatus {
     let success = last.filter(|build| build.is_success());
-    let label = |key| shown.and_then(|build| build.metadata.labels.get(key));
     ImageStatus {
         observed_generation: image.metadata.generation,
         conditions,
         latest_build_ref: shown.map(|build| build.metadata.name.clone()).unwrap_or_default(),
-        latest_build_image_generation: label(IMAGE_GENERATION_LABEL)
-            .and_then(|generation| generation.parse().ok())
-            .unwrap_or(0),
+        latest_build_image_generation: shown.map(image_generation).unwrap_or_default(),
         latest_image: success.map_or_else(
             || image.status.latest_image.clone(),
             |build| build.status.latest_image.clone(),
@@ -105,9 +106,7 @@ fn status(
         latest_stack: success.map(|build| build.status.stack.id.clone()).unwrap_or_default(),
         build_counter: shown.and_then(|build| build_number(build).ok()).unwrap_or(0),
         build_cache_name: cache_claim.to_owned(),
-        latest_build_reason: shown
-            .and_then(|build| build.metadata.annotations.get(BUILD_REASON_ANNOTATION).cloned())
-            .unwrap_or_default(),
+        latest_build_reason: shown.map(reason).unwrap_or_default(),
     }
 }
 
@@ -170,6 +169,20 @@ fn builder_not_ready(_image: &Image, builder: BuilderView<'_>) -> String {
         message.push_str(cause);
     }
     message
+}
+
+fn image_generation(build: &Build) -> i64 {
+    let label = build.metadata.labels.get(IMAGE_GENERATION_LABEL);
+    label.and_then(|generation| generation.parse().ok()).unwrap_or(0)
+}
+
+fn reason(build: &Build) -> String {
+    build
+        .metadata
+        .annotations
+        .get(BUILD_REASON_ANNOTATION)
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn executing(build: &str) -> String {

@@ -40,9 +40,9 @@ pub(super) fn reconcile(context: Context<'_>, key: &Key) -> Result<Outcome, Reco
     let Some(builder) = context.read(key)? else {
         return Ok(Outcome::default());
     };
-    let mut builder: Builder = builder;
-    builder.spec.set_defaults();
-    let spec = &builder.spec;
+    let builder: Builder = builder;
+    let mut spec = builder.spec.clone();
+    spec.set_defaults();
     let wanted = Wanted {
         namespace: key.namespace(),
         name: &key.name,
@@ -61,9 +61,9 @@ pub(super) fn reconcile_cluster(context: Context<'_>, key: &Key) -> Result<Outco
     let Some(builder) = context.read(key)? else {
         return Ok(Outcome::default());
     };
-    let mut builder: ClusterBuilder = builder;
-    builder.spec.set_defaults();
-    let spec = &builder.spec;
+    let builder: ClusterBuilder = builder;
+    let mut spec = builder.spec.clone();
+    spec.set_defaults();
     let wanted = Wanted {
         namespace: "",
         name: &key.name,

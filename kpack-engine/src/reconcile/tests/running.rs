@@ -1,0 +1,1 @@
+//! Threads at work (in the making).
