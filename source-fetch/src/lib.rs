@@ -14,7 +14,6 @@
 //!
 //! - Git: [`GitSource`] → [`resolve_git`] (one listing of the refs that can match) → [`ResolvedGit`] →
 //!   [`fetch_git`] (that commit alone, checked out beneath a directory). Credentials: [`GitKeychain`].
-//! - Archives over http: [`fetch_blob`] with [`BlobKeychain`]; images that hold source: [`fetch_image`].
 //! - What a source says about its own build: [`ProjectDescriptor`].
 //! - Where a sub path leads: [`SubPath`], which can't leave the source.
 //!
@@ -25,6 +24,7 @@
 
 mod git;
 mod limits;
+mod project;
 mod sub_path;
 mod tree;
 
@@ -33,4 +33,5 @@ pub use git::{
     RevisionKind, TransportError, fetch_git, resolve_git,
 };
 pub use limits::{LimitExceeded, Limits};
+pub use project::{ProjectDescriptor, ProjectError, ProjectReport, process_project_descriptor};
 pub use sub_path::{InvalidSubPath, SubPath};

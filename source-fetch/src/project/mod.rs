@@ -1,0 +1,6 @@
+//! `project.toml`: what a source says about its own build.
+
+mod descriptor;
+mod pattern;
+
+pub use descriptor::{ProjectDescriptor, ProjectError, ProjectReport, process_project_descriptor};
