@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, Read},
+    sync::Arc,
 };
 
 /// The body of a request.
@@ -42,6 +43,14 @@ impl Body {
         })
     }
 
+    /// A body of the bytes from `start` on, which it shares with others.
+    pub(crate) fn shared(bytes: &Arc<Vec<u8>>, start: usize) -> Self {
+        let size = bytes.len().saturating_sub(start) as u64;
+        let mut reader = io::Cursor::new(SharedBytes(Arc::clone(bytes)));
+        reader.set_position(start as u64);
+        Self::sized(size, reader)
+    }
+
     /// Returns the size in bytes where it is known.
     pub fn size(&self) -> Option<u64> {
         match &self.0 {
@@ -58,6 +67,14 @@ impl Body {
             BodyKind::Bytes(bytes) => Box::new(io::Cursor::new(bytes)),
             BodyKind::Reader { reader, .. } => reader,
         }
+    }
+}
+
+struct SharedBytes(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -198,6 +198,16 @@ impl Client {
         tags::list(&self.session, repository)
     }
 
+    /// Lists the descriptors of the manifests that refer to `subject`, such as signatures; empty when there are none.
+    ///
+    /// Registries without the referrers API are asked for the index that clients keep under the tag `sha256-HEX`.
+    ///
+    /// # Errors
+    /// When the registry does not answer, or with something that is no index.
+    pub fn referrers(&self, repository: &Repository, subject: &Digest) -> Result<Vec<Value>, RegistryError> {
+        tags::referrers(&self.session, repository, subject)
+    }
+
     /// Deletes a manifest (by digest) or a tag, as far as the registry supports it.
     ///
     /// # Errors

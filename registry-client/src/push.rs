@@ -1,6 +1,9 @@
 //! How blobs are sent.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
 
 use http::{
     Request, Response, StatusCode, Uri,
@@ -123,16 +126,15 @@ pub(crate) fn part(
     call: &Call<'_>,
     upload: &Uri,
     start: u64,
-    bytes: &[u8],
+    bytes: &Arc<Vec<u8>>,
     last: Option<&Digest>,
 ) -> Result<Uri, RegistryError> {
     let policy = session.http.policy();
     let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
     let (mut upload, mut done) = (upload.clone(), 0);
     loop {
-        let rest = bytes.get(done..).unwrap_or_default();
-        let sent = send_part(session, call, &upload, start + done as u64, rest, last);
-        let error = match sent {
+        let body = || Body::shared(bytes, done);
+        let error = match send_part(session, call, &upload, start + done as u64, &body, last) {
             Ok(next) => return Ok(next),
             Err(error) => error,
         };
@@ -160,7 +162,7 @@ fn send_part(
     call: &Call<'_>,
     upload: &Uri,
     start: u64,
-    bytes: &[u8],
+    body: &dyn Fn() -> Body,
     last: Option<&Digest>,
 ) -> Result<Uri, RegistryError> {
     session.run(
@@ -171,10 +173,11 @@ fn send_part(
                 None => Request::patch(upload.clone()),
             };
             let mut request = request.header(CONTENT_TYPE, BYTES);
-            if !bytes.is_empty() {
-                request = request.header(CONTENT_RANGE, format!("{start}-{}", start + bytes.len() as u64 - 1));
+            let body = body();
+            if let Some(size @ 1..) = body.size() {
+                request = request.header(CONTENT_RANGE, format!("{start}-{}", start + size - 1));
             }
-            build(request.body(Body::from(bytes.to_vec())))
+            build(request.body(body))
         },
         |address, answer| match (answer.status(), last) {
             (StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK, Some(_)) => Ok(upload.clone()),

@@ -1,14 +1,15 @@
 //! Lists that come in pages.
 
 use http::{
-    Request, Uri,
-    header::{HeaderMap, LINK},
+    Request, StatusCode, Uri,
+    header::{ACCEPT, HeaderMap, LINK},
 };
-use registry_auth::{Repository, Scope};
+use registry_auth::{Digest, Repository, Scope};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
-    answer,
+    answer::{self, MAX_MANIFEST},
     blob::build,
     body::Body,
     error::{Operation, Reason, RegistryError},
@@ -25,6 +26,13 @@ const MAX_PAGES: usize = 10_000;
 struct Page {
     tags: Option<Vec<String>>,
 }
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Option<Vec<Value>>,
+}
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Lists all tags, in the registry's order.
 pub(crate) fn list(session: &Session, repository: &Repository) -> Result<Vec<String>, RegistryError> {
@@ -58,6 +66,46 @@ pub(crate) fn list(session: &Session, repository: &Repository) -> Result<Vec<Str
         }
     }
     Err(call.error(Reason::Answer("the list of tags does not end".to_owned())))
+}
+
+/// Lists the manifests that refer to `subject`; where the registry can't tell, what clients have noted under a tag.
+pub(crate) fn referrers(
+    session: &Session,
+    repository: &Repository,
+    subject: &Digest,
+) -> Result<Vec<Value>, RegistryError> {
+    let call = Call::new(
+        repository,
+        Operation::ListReferrers(subject.clone()),
+        Scope::pull(repository),
+    );
+    let noted = format!("manifests/{}", subject.as_str().replace(':', "-"));
+    for place in [format!("referrers/{subject}"), noted] {
+        let index = session.run(
+            &call,
+            |root| {
+                build(
+                    Request::get(root.address(repository, &place)?)
+                        .header(ACCEPT, INDEX)
+                        .body(Body::empty()),
+                )
+            },
+            |address, answer| match answer.status() {
+                StatusCode::OK => {
+                    let bytes = answer::read_body(&origin_text(address), answer.into_body(), MAX_MANIFEST)?;
+                    let index: Index = serde_json::from_slice(&bytes)
+                        .map_err(|_| Reason::Answer("the referrers are not the JSON of an index".to_owned()))?;
+                    Ok(Some(index.manifests.unwrap_or_default()))
+                }
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(None),
+                _ => Err(answer::failure(answer)),
+            },
+        )?;
+        if let Some(manifests) = index {
+            return Ok(manifests);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Finds the next page, which must be at the same registry.

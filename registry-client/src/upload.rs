@@ -10,6 +10,7 @@ use http::Uri;
 use registry_auth::{Digest, Repository, Scope};
 
 use crate::{
+    body::Body,
     error::{Operation, RegistryError},
     push,
     session::{Call, Session},
@@ -51,10 +52,9 @@ impl BlobUpload {
     /// # Errors
     /// When the registry does not take it, because the bytes written are not those of `digest` for example.
     pub fn finish(mut self, digest: &Digest) -> Result<(), RegistryError> {
-        let bytes = std::mem::take(&mut self.buffer);
+        let bytes = Arc::new(std::mem::take(&mut self.buffer));
         let Some(upload) = self.started.take() else {
-            let bytes: Arc<[u8]> = bytes.into();
-            let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(Arc::clone(&bytes)))) };
+            let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Body::shared(&bytes, 0).into_reader()) };
             return push::whole(&self.session, &self.repository, digest, bytes.len() as u64, &mut open);
         };
         let call = call(&self.repository);
@@ -68,8 +68,11 @@ impl BlobUpload {
             Some(upload) => upload,
             None => push::start(&self.session, &call)?,
         };
-        let next = push::part(&self.session, &call, &upload, self.sent, &self.buffer, None)?;
-        self.sent += self.buffer.len() as u64;
+        let bytes = Arc::new(std::mem::take(&mut self.buffer));
+        let next = push::part(&self.session, &call, &upload, self.sent, &bytes, None)?;
+        self.sent += bytes.len() as u64;
+        // Usually nobody shares the buffer any more, and it is filled again.
+        self.buffer = Arc::try_unwrap(bytes).unwrap_or_default();
         self.buffer.clear();
         self.started = Some(next);
         Ok(())

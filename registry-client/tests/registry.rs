@@ -160,6 +160,30 @@ fn tags_are_listed_and_manifests_deleted() {
 }
 
 #[test]
+fn referrers_are_found_under_their_tag_where_the_registry_cannot_tell() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let (client, repository) = (anonymous(), repository(&registry, "team/app"));
+    let image = push_image(&client, &repository, "v1");
+    assert!(client.referrers(&repository, &image).expect("it answers").is_empty());
+    let manifest = client
+        .manifest(&Reference::pinned(&repository, &image))
+        .expect("it answers")
+        .expect("it is there");
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{"mediaType":"{}","size":{},"digest":"{image}"}}]}}"#,
+        manifest.media_type,
+        manifest.bytes.len()
+    );
+    let tag = Reference::tagged(&repository, &image.as_str().replace(':', "-")).expect("a tag");
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    client
+        .push_manifest(&tag, media_type, index.as_bytes())
+        .expect("it is pushed");
+    let found = client.referrers(&repository, &image).expect("it answers");
+    assert_eq!(found[0]["digest"], image.as_str());
+}
+
+#[test]
 fn a_password_is_sent_when_the_registry_asks_for_it() {
     let registry = Registry::with_basic_auth("user", "pass").expect("docker-registry starts");
     let repository = repository(&registry, "team/app");
