@@ -1,8 +1,6 @@
 use std::path::PathBuf;
 
-use cnb_order::{
-    ApiLists, ApiPair, ApiSet, BUILDPACK_APIS, BuilderMetadata, LifecycleApis, LifecycleMetadata, PLATFORM_APIS,
-};
+use cnb_order::{ApiLists, ApiPair, ApiSet, BUILDPACK_APIS, BuilderMetadata, LifecycleApis, PLATFORM_APIS};
 use registry_auth::Reference;
 
 use crate::{BaseImage, Compression, Image, ImageTarget, LayerBuilder, Platform, UploadError};
@@ -51,19 +49,24 @@ pub fn lifecycle_image(
         platform: versions(&PLATFORM_APIS),
     };
     let first = |lists: &ApiLists| lists.supported.iter().flatten().next().cloned().unwrap_or_default();
-    let metadata = LifecycleMetadata {
-        version: programs.version.clone(),
-        api: ApiPair {
-            buildpack: first(&apis.buildpack),
-            platform: first(&apis.platform),
-        },
-        apis: apis.clone(),
+    let api = ApiPair {
+        buildpack: first(&apis.buildpack),
+        platform: first(&apis.platform),
     };
-    let label = serde_json::json!({ "lifecycle": metadata });
+    let label = serde_json::json!({
+        "lifecycle": { "version": programs.version, "apis": apis },
+        "api": api,
+    });
     let mut layer = LayerBuilder::new()
         .directory("/cnb", 0o755, 0, 0)
         .directory("/cnb/lifecycle", 0o755, 0, 0)
-        .file("/cnb/lifecycle/lifecycle.toml", 0o644, 0, 0, lifecycle_toml(&metadata))
+        .file(
+            "/cnb/lifecycle/lifecycle.toml",
+            0o644,
+            0,
+            0,
+            lifecycle_toml(&programs.version, &apis),
+        )
         .file_from("/cnb/lifecycle/lifecycle", 0o755, 0, 0, &programs.lifecycle)
         .file_from("/cnb/lifecycle/launcher", 0o755, 0, 0, &programs.launcher);
     for phase in PHASES.into_iter().filter(|phase| *phase != "lifecycle") {
@@ -86,12 +89,12 @@ fn versions(set: &ApiSet) -> ApiLists {
     }
 }
 
-fn lifecycle_toml(metadata: &LifecycleMetadata) -> String {
+fn lifecycle_toml(version: &str, apis: &LifecycleApis) -> String {
     let list = |lists: &Option<Vec<String>>| {
         let quoted: Vec<String> = lists.iter().flatten().map(|version| format!("\"{version}\"")).collect();
         format!("[{}]", quoted.join(", "))
     };
-    let apis = |lists: &ApiLists| {
+    let versions = |lists: &ApiLists| {
         format!(
             "    deprecated = {}\n    supported = {}\n",
             list(&lists.deprecated),
@@ -100,8 +103,8 @@ fn lifecycle_toml(metadata: &LifecycleMetadata) -> String {
     };
     format!(
         "[lifecycle]\n  version = \"{}\"\n\n[apis]\n  [apis.buildpack]\n{}  [apis.platform]\n{}",
-        metadata.version,
-        apis(&metadata.apis.buildpack),
-        apis(&metadata.apis.platform)
+        version,
+        versions(&apis.buildpack),
+        versions(&apis.platform)
     )
 }

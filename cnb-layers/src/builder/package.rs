@@ -107,12 +107,15 @@ impl Module {
             path: path.clone(),
             source,
         })?;
-        let programs: Vec<&str> = ["build", "detect"]
-            .into_iter()
-            .filter(|program| dir.join("bin").join(program).exists())
-            .collect();
-        let descriptor = BuildpackDescriptor::from_toml(&text, &programs)
-            .map_err(|source| PackageError::Descriptor { path, source })?;
+        let mut descriptor =
+            BuildpackDescriptor::from_toml(&text, &[]).map_err(|source| PackageError::Descriptor { path, source })?;
+        // Targets that were derived from something else are for running it, not for its label.
+        if text
+            .parse::<toml::Table>()
+            .is_ok_and(|table| !table.contains_key("targets"))
+        {
+            descriptor.targets.clear();
+        }
         let module = Self {
             dir: dir.to_owned(),
             descriptor,

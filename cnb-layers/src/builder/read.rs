@@ -191,7 +191,11 @@ pub fn read_stack(id: &str, build: &Image, run: &Image) -> Result<StackInfo, Rea
         });
     }
     let number = |name: &'static str| {
-        let value = build.env(name).ok_or(ReadStackError::NoUser { name })?;
+        // kpack takes what is between the first and the second equals sign.
+        let value = build
+            .env(name)
+            .and_then(|value| value.split('=').next())
+            .ok_or(ReadStackError::NoUser { name })?;
         value.parse().map_err(|_| ReadStackError::InvalidUser {
             name,
             value: value.to_owned(),
@@ -250,6 +254,20 @@ pub struct LifecycleInfo {
     pub apis: LifecycleApis,
 }
 
+/// What a lifecycle image has in the label that builders use for more.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct LifecycleLabel {
+    lifecycle: LifecycleVersion,
+    api: ApiPair,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct LifecycleVersion {
+    version: String,
+}
+
 /// Reads a lifecycle image. Lists that are empty become absent, as kpack writes them.
 ///
 /// # Errors
@@ -266,7 +284,7 @@ pub fn read_lifecycle(image: &Image) -> Result<LifecycleInfo, LabelError> {
         "apis",
     ];
     label::text(image, BuilderMetadata::LABEL)?;
-    let metadata: BuilderMetadata = label::json(image, BuilderMetadata::LABEL, &FIELDS)?.unwrap_or_default();
+    let metadata: LifecycleLabel = label::json(image, BuilderMetadata::LABEL, &FIELDS)?.unwrap_or_default();
     label::text(image, LifecycleApis::LABEL)?;
     let mut apis: LifecycleApis = label::json(image, LifecycleApis::LABEL, &FIELDS)?.unwrap_or_default();
     for list in [
@@ -279,7 +297,7 @@ pub fn read_lifecycle(image: &Image) -> Result<LifecycleInfo, LabelError> {
     }
     Ok(LifecycleInfo {
         version: metadata.lifecycle.version,
-        api: metadata.lifecycle.api,
+        api: metadata.api,
         apis,
     })
 }

@@ -1,8 +1,10 @@
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::tree::below;
 use super::{LayerBuilder, LayerError, Parents, Tree};
+use crate::tar::clean;
 
 /// Returns the layer of a directory: the directories above it, then everything in it.
 ///
@@ -18,7 +20,7 @@ pub fn directory_layer(
     uid: i64,
     gid: i64,
 ) -> Result<LayerBuilder, LayerError> {
-    let dir = dir.components().collect::<PathBuf>();
+    let dir = cleaned(dir);
     let layer = parents.add(LayerBuilder::new(), root, &dir)?;
     Ok(layer.tree(Tree::new(below(root, &dir), dir.as_os_str().as_bytes(), uid, gid)))
 }
@@ -47,7 +49,18 @@ pub fn process_types_layer<S: AsRef<str>>(types: &[S]) -> Result<LayerBuilder, L
         if name.contains(['/', '>', '<', ':', '|', '&', '\\']) {
             return Err(LayerError::ProcessType { name: name.to_owned() });
         }
-        layer = layer.symlink(format!("/cnb/process/{name}"), "/cnb/lifecycle/launcher", 0o755, 0, 0);
+        layer = layer.symlink(
+            clean(format!("/cnb/process/{name}").as_bytes()),
+            "/cnb/lifecycle/launcher",
+            0o755,
+            0,
+            0,
+        );
     }
     Ok(layer)
+}
+
+/// Returns a path without `.`, `..` and repeated slashes, by its text alone.
+pub(super) fn cleaned(path: &Path) -> PathBuf {
+    PathBuf::from(OsString::from_vec(clean(path.as_os_str().as_bytes())))
 }

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::kinds::cleaned;
 use super::tree::{below, walk};
 use super::{LayerBuilder, LayerError, Parents, Pattern};
 use crate::tar::clean;
@@ -25,7 +26,7 @@ pub fn slice_layers(
     uid: i64,
     gid: i64,
 ) -> Result<Vec<LayerBuilder>, LayerError> {
-    let dir = dir.components().collect::<PathBuf>();
+    let dir = cleaned(dir);
     let index = Index::read(below(root, &dir), dir.as_os_str().as_bytes())?;
     let mut taken = BTreeSet::new();
     let mut layers = Vec::new();

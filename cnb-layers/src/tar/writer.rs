@@ -98,6 +98,11 @@ impl<W: Write> TarWriter<W> {
         Ok(self.out)
     }
 
+    /// Returns the output without ending the archive.
+    pub fn into_unfinished(self) -> W {
+        self.out
+    }
+
     fn pad(&mut self, size: u64) -> io::Result<()> {
         let over = usize::try_from(size % encode::BLOCK as u64).unwrap_or(0);
         if over == 0 {
