@@ -292,7 +292,9 @@ fn make(path: &Path, node: &Node) {
         Node::Link(target) => std::os::unix::fs::symlink(target, path).expect("linked"),
         Node::Directory(children) => {
             fs::create_dir(path).expect("made");
-            children.iter().for_each(|(name, child)| make(&path.join(name), child));
+            for (name, child) in children {
+                make(&path.join(name), child);
+            }
         }
     }
 }
