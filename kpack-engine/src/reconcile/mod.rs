@@ -3,6 +3,8 @@
 //! - Starting and stopping: [`Controllers`] with [`ReconcileOptions`].
 //! - What reconcilers ask of the world besides [`Resources`](crate::Resources): images through a [`Warehouse`],
 //!   sources through a [`SourceReader`], the logs of steps through [`StepLogs`].
+//! - The real ones: [`RegistryWarehouse`] over [`ImageStores`] such as [`RegistryImages`], [`SourceFetcher`], and
+//!   [`LogStore`](crate::logs::LogStore).
 //! - One step for one object, without threads: [`Reconciler::reconcile`] of a [`Key`] gives an [`Outcome`] or a
 //!   [`ReconcileError`].
 //! - Who is woken by which change: [`Wake`]; in which order keys are worked on: [`WorkQueue`].
@@ -17,12 +19,15 @@ mod context;
 mod controllers;
 mod error;
 mod image;
+mod images;
 mod key;
 mod lifecycle;
 mod options;
 mod queue;
 mod reconciler;
+mod registry_warehouse;
 mod source;
+mod source_fetcher;
 mod source_resolver;
 mod stack;
 mod step_logs;
@@ -35,11 +40,14 @@ mod tests;
 pub use account::{Account, AccountError, account_keychain};
 pub use controllers::Controllers;
 pub use error::ReconcileError;
+pub use images::{ImageStores, RegistryImages};
 pub use key::Key;
 pub use options::ReconcileOptions;
 pub use queue::WorkQueue;
 pub use reconciler::{Outcome, Reconciler};
+pub use registry_warehouse::RegistryWarehouse;
 pub use source::{SourceError, SourceReader};
+pub use source_fetcher::SourceFetcher;
 pub use step_logs::StepLogs;
 pub use wake::Wake;
 pub use warehouse::{BuilderInputs, BuilderRecord, Held, Warehouse, WarehouseError};
