@@ -1,6 +1,6 @@
 //! The deprecated bill of materials.
 
-use cnb_order::{BuildpackId, BuildpackVersion, DecodeError, Fields, TomlTable, TomlValue};
+use cnb_order::{BuildpackId, BuildpackVersion, DecodeError, Fields, TomlTable, TomlValue, go_json};
 use serde_json::{Map, Value, json};
 use toml::Table;
 
@@ -48,17 +48,27 @@ impl BomEntry {
             )
     }
 
-    /// Returns the JSON form used in labels and legacy files.
-    pub fn to_json(&self) -> Value {
+    /// Returns the JSON text used in labels and legacy files, with the keys in the reference's order.
+    pub fn to_json(&self) -> String {
         let metadata = match &self.metadata {
             Some(table) => toml_to_json(&toml::Value::Table(table.clone())),
             None => Value::Null,
         };
-        json!({
-            "name": self.name,
-            "metadata": metadata,
-            "buildpack": { "id": self.buildpack.0, "version": self.buildpack.1 },
-        })
+        format!(
+            "{{\"name\":{},\"metadata\":{},\"buildpack\":{{\"id\":{},\"version\":{}}}}}",
+            go_json(&json!(self.name)),
+            go_json(&metadata),
+            go_json(&json!(self.buildpack.0)),
+            go_json(&json!(self.buildpack.1))
+        )
+    }
+
+    /// Returns the JSON text of a list; `null` when it is empty.
+    pub fn list_to_json(entries: &[Self]) -> String {
+        if entries.is_empty() {
+            return "null".to_owned();
+        }
+        format!("[{}]", entries.iter().map(Self::to_json).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -77,7 +87,7 @@ fn toml_to_json(value: &toml::Value) -> Value {
             }
         }
         toml::Value::Boolean(flag) => Value::Bool(*flag),
-        toml::Value::Datetime(time) => Value::String(time.to_string()),
+        toml::Value::Datetime(time) => Value::String(instant(time)),
         toml::Value::Array(list) => Value::Array(list.iter().map(toml_to_json).collect()),
         toml::Value::Table(table) => Value::Object(
             table
@@ -86,6 +96,18 @@ fn toml_to_json(value: &toml::Value) -> Value {
                 .collect::<Map<_, _>>(),
         ),
     }
+}
+
+/// Writes a date or time as Go does, which has no local ones: what is missing is filled in.
+fn instant(time: &toml::value::Datetime) -> String {
+    let date = time
+        .date
+        .map_or_else(|| "0000-01-01".to_owned(), |date| date.to_string());
+    let clock = time
+        .time
+        .map_or_else(|| "00:00:00".to_owned(), |clock| clock.to_string());
+    let offset = time.offset.map_or_else(|| "Z".to_owned(), |offset| offset.to_string());
+    format!("{date}T{clock}{offset}")
 }
 
 pub(crate) fn check(entries: &[BomEntry]) -> Result<(), BuildError> {

@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cnb_detect::{
-    Action, BaseTarget, Command, Environment, LayerUse, Level, Log, ModuleStore, Output, Runner, TempDir,
+    Action, BaseTarget, Command, Environment, LayerUse, Level, Log, ModuleStore, Output, Runner, TempDir, os_text,
 };
 use cnb_order::{
-    ApiVersion, BuildpackPlan, DetectedGroup, Entry, Lookup, ModuleDescriptor, ModuleKind, Plan, TargetData, go_json,
+    ApiVersion, BuildpackPlan, DetectedGroup, Entry, Lookup, ModuleDescriptor, ModuleKind, Plan, TargetData,
 };
 
 use crate::sbom::{self, SbomFile};
@@ -138,14 +138,9 @@ pub fn build(
 }
 
 fn write_legacy(directory: &Path, bom: &[BomEntry]) -> Result<(), BuildError> {
-    let json = if bom.is_empty() {
-        serde_json::Value::Null
-    } else {
-        bom.iter().map(BomEntry::to_json).collect()
-    };
     let path = directory.join("sbom.legacy.json");
     fs::create_dir_all(directory).map_err(BuildError::file("mkdir", directory))?;
-    fs::write(&path, go_json(&json) + "\n").map_err(BuildError::file("open", path))
+    fs::write(&path, BomEntry::list_to_json(bom) + "\n").map_err(BuildError::file("open", path))
 }
 
 #[derive(Default)]
@@ -422,6 +417,7 @@ fn read_layers(directory: &Path) -> Result<Vec<(String, LayerMetadata)>, BuildEr
         if let Ok(file) = entry.file_name().into_string()
             && let Some(name) = file.strip_suffix(".toml")
             && !is_directory
+            && !name.is_empty()
         {
             names.push((file.clone(), name.to_owned()));
         }
@@ -430,14 +426,14 @@ fn read_layers(directory: &Path) -> Result<Vec<(String, LayerMetadata)>, BuildEr
     let mut layers = Vec::new();
     for (file, name) in names {
         let path = directory.join(&file);
-        let text = read(&path)?.unwrap_or_default();
+        let broken = |reason: String| BuildError::Layer {
+            message: format!("failed to decode layer metadata file: {reason}"),
+        };
+        let text = read(&path)
+            .map_err(|error| broken(error.to_string()))?
+            .unwrap_or_default();
         let metadata =
-            LayerMetadata::from_toml(&text, &path.display().to_string()).map_err(|error| BuildError::Layer {
-                message: match error {
-                    cnb_order::DecodeError::Invalid { message } => message,
-                    error => format!("failed to decode layer metadata file: {error}"),
-                },
-            })?;
+            LayerMetadata::from_toml(&text, &path.display().to_string()).map_err(|error| broken(error.to_string()))?;
         let types = metadata.types;
         if !(types.build || types.launch || types.cache) {
             ignore(&directory.join(&name))?;
@@ -448,22 +444,22 @@ fn read_layers(directory: &Path) -> Result<Vec<(String, LayerMetadata)>, BuildEr
 }
 
 fn ignore(layer: &Path) -> Result<(), BuildError> {
+    if fs::symlink_metadata(layer).is_err() {
+        return Ok(());
+    }
     let mut target = layer.as_os_str().to_owned();
     target.push(".ignore");
-    match fs::symlink_metadata(&target) {
-        Ok(_) if layer.exists() => {
-            return Err(BuildError::Layer {
-                message: format!(
-                    "rename {} {}: file exists",
-                    layer.display(),
-                    Path::new(&target).display()
-                ),
-            });
-        }
-        _ => {}
-    }
-    match fs::rename(layer, &target) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BuildError::file("rename", layer)(error)),
-        _ => Ok(()),
-    }
+    let renamed = match fs::symlink_metadata(&target) {
+        // The system would replace an empty directory.
+        Ok(found) if found.is_dir() => Err(io::Error::from_raw_os_error(rustix::io::Errno::EXIST.raw_os_error())),
+        _ => fs::rename(layer, &target),
+    };
+    renamed.map_err(|error| BuildError::Layer {
+        message: format!(
+            "failed to rename layer directory: rename {} {}: {}",
+            layer.display(),
+            Path::new(&target).display(),
+            os_text(&error)
+        ),
+    })
 }

@@ -85,8 +85,13 @@ impl LaunchToml {
     /// # Errors
     /// When there are more.
     pub fn check(&self) -> Result<(), BuildError> {
-        if self.processes.iter().filter(|process| process.default).count() > 1 {
-            return Err(BuildError::rule("multiple default process types aren't allowed"));
+        let mut default = "";
+        for process in self.processes.iter().filter(|process| process.default) {
+            // A type without a name does not count.
+            if !default.is_empty() {
+                return Err(BuildError::rule("multiple default process types aren't allowed"));
+            }
+            default = &process.kind;
         }
         Ok(())
     }

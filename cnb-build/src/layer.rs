@@ -31,8 +31,7 @@ impl LayerMetadata {
     pub fn from_toml(text: &str, path: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
         let fields = Fields::new(&table);
-        let old = fields.flag("build")? | fields.flag("launch")? | fields.flag("cache")?;
-        if old {
+        if ["build", "launch", "cache"].iter().any(|key| table.contains_key(*key)) {
             return Err(DecodeError::Invalid {
                 message: format!("the launch, cache and build flags should be in the types table of {path}"),
             });

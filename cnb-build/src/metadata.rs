@@ -73,11 +73,13 @@ impl BuildMetadata {
     /// Writes the text with the reference's bytes, in the form that the Platform API has.
     pub fn to_toml(&self, platform_api: ApiVersion) -> String {
         let module = |entry: &Entry| {
-            TomlTable::new()
+            let table = TomlTable::new()
                 .text("id", entry.id.as_str())
                 .text("version", entry.version.as_str())
                 .text_if("api", &entry.api)
-                .text_if("homepage", &entry.homepage)
+                .text_if("homepage", &entry.homepage);
+            let optional = entry.optional && entry.kind == ModuleKind::Buildpack;
+            if optional { table.flag("optional", true) } else { table }
         };
         let some = |table: TomlTable, key: &str, tables: Vec<TomlTable>| {
             if tables.is_empty() {
@@ -88,7 +90,7 @@ impl BuildMetadata {
         };
         let mut table = TomlTable::new().text_if("buildpack-default-process-type", &self.default_process_type);
         table = some(table, "bom", self.bom.iter().map(BomEntry::write).collect());
-        table = table.tables("buildpacks", self.buildpacks.iter().map(module));
+        table = some(table, "buildpacks", self.buildpacks.iter().map(module).collect());
         table = some(table, "extensions", self.extensions.iter().map(module).collect());
         table = some(table, "labels", self.labels.iter().map(Label::write).collect());
         if let Some(processes) = &self.processes {
@@ -116,12 +118,7 @@ impl BuildMetadata {
         let modules = |entries: &[Entry]| format!("[{}]", entries.iter().map(module).collect::<Vec<_>>().join(","));
         let mut parts = Vec::new();
         if !platform_api.at_least(9) {
-            let bom = if self.bom.is_empty() {
-                Value::Null
-            } else {
-                self.bom.iter().map(BomEntry::to_json).collect()
-            };
-            parts.push(format!("\"bom\":{}", cnb_order::go_json(&bom)));
+            parts.push(format!("\"bom\":{}", BomEntry::list_to_json(&self.bom)));
         }
         parts.push(format!("\"buildpacks\":{}", modules(&self.buildpacks)));
         if !self.extensions.is_empty() {

@@ -35,9 +35,11 @@ impl Process {
             Some(first) => json(first),
             None => TomlValue::List(self.command.iter().map(json).collect()),
         };
-        let mut table = table
-            .with("command", command)
-            .texts("args", &args)
+        let mut table = table.with("command", command);
+        if !args.is_empty() {
+            table = table.texts("args", &args);
+        }
+        table = table
             .flag("direct", self.direct)
             .text("buildpack-id", &self.buildpack_id)
             .text_if("working-dir", &self.working_dir);

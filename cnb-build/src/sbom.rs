@@ -1,6 +1,7 @@
 //! SBOM files: which are there, whose they are, and where they go.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::{BuildError, LayerMetadata};
@@ -160,7 +161,10 @@ pub(crate) fn copy(files: &[(String, SbomFile)], sbom: &Path) -> Result<(), Buil
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(BuildError::file("mkdir", parent))?;
         }
-        fs::copy(&file.path, &target).map_err(BuildError::file("open", &file.path))?;
+        // Only the content: the mode is that of any new file.
+        let mut from = fs::File::open(&file.path).map_err(BuildError::file("open", &file.path))?;
+        let mut to = fs::File::create(&target).map_err(BuildError::file("open", &target))?;
+        io::copy(&mut from, &mut to).map_err(BuildError::file("copy", &target))?;
     }
     Ok(())
 }

@@ -322,7 +322,7 @@ pub fn check_apis<'a>(entries: impl IntoIterator<Item = &'a Entry>, lookup: &dyn
             }
             Ok(version) if !BUILDPACK_APIS.supports(version) => {
                 return Err(ApiError::Unsupported {
-                    api: version.to_string(),
+                    api,
                     kind: entry.kind.title(),
                     module,
                 });

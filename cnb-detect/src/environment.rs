@@ -49,16 +49,22 @@ pub enum Action {
 
 /// Why an environment directory could not be applied.
 #[derive(Debug, thiserror::Error)]
-#[error("apply env files from dir '{}': {operation} {}: {}", .directory.display(), .path.display(), os_text(.source))]
+#[error("{}{operation} {}: {}", within(.directory.as_deref()), .path.display(), os_text(.source))]
 pub struct EnvFileError {
-    /// The directory.
-    pub directory: PathBuf,
+    /// The directory of files with suffix rules, if it is one.
+    pub directory: Option<PathBuf>,
     /// What was tried.
     pub operation: &'static str,
     /// On what.
     pub path: PathBuf,
     /// What the operating system said.
     pub source: io::Error,
+}
+
+fn within(directory: Option<&Path>) -> String {
+    directory
+        .map(|directory| format!("apply env files from dir '{}': ", directory.display()))
+        .unwrap_or_default()
 }
 
 /// The variables of the phase that modules inherit; all others they do not see.
@@ -165,7 +171,7 @@ impl Environment {
     /// # Errors
     /// When a file cannot be read; a missing directory is fine.
     pub fn apply_platform(&mut self, directory: &Path) -> Result<(), EnvFileError> {
-        for (name, content) in env_files(directory)? {
+        for (name, content) in env_files(directory, false)? {
             let current = self.bytes(&name);
             if LISTS.iter().any(|list| name == *list) && !current.is_empty() {
                 let current = current.to_vec();
@@ -183,7 +189,7 @@ impl Environment {
     /// # Errors
     /// When a file cannot be read; a missing directory is fine.
     pub fn apply(&mut self, directory: &Path, plain: Action) -> Result<(), EnvFileError> {
-        let files = env_files(directory)?;
+        let files = env_files(directory, true)?;
         let delimiter = |name: &OsStr| {
             let mut file = name.to_owned();
             file.push(".delim");
@@ -234,7 +240,7 @@ impl Environment {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => {
                     return Err(EnvFileError {
-                        directory: layer.to_owned(),
+                        directory: None,
                         operation: "stat",
                         path,
                         source,
@@ -252,9 +258,9 @@ impl Environment {
 }
 
 /// Reads the files of a directory in byte order of their names; directories and links to directories are skipped.
-fn env_files(directory: &Path) -> Result<Vec<(OsString, Vec<u8>)>, EnvFileError> {
+fn env_files(directory: &Path, with_rules: bool) -> Result<Vec<(OsString, Vec<u8>)>, EnvFileError> {
     let wrap = |operation: &'static str, path: &Path| {
-        let (directory, path) = (directory.to_owned(), path.to_owned());
+        let (directory, path) = (with_rules.then(|| directory.to_owned()), path.to_owned());
         move |source| EnvFileError {
             directory,
             operation,

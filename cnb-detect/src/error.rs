@@ -52,7 +52,7 @@ pub enum ApiError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// The text is no version.
-    #[error("failed to parse buildpack API '{api}' for {kind} '{module}'")]
+    #[error("failed to parse buildpack API '<nil>' for {kind} '{module}'")]
     Unparsable {
         /// What the descriptor says.
         api: String,

@@ -44,7 +44,9 @@ pub(crate) enum Prepared {
 }
 
 pub(crate) struct Ready {
-    entry: Entry,
+    kind: ModuleKind,
+    /// The id that the descriptor gives, for messages.
+    id: String,
     command: Command,
     plan_path: PathBuf,
     // Removes the plan's directory when the run is over.
@@ -65,7 +67,7 @@ pub(crate) fn prepare(
     if entry.kind == ModuleKind::Extension
         && matches!(fs::metadata(&program), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
     {
-        return Ok(Prepared::Decided(without_executable(entry, &root)));
+        return Ok(Prepared::Decided(without_executable(descriptor, &root)));
     }
     let Some(api) = descriptor.api_version() else {
         return Ok(Prepared::Decided(DetectRun::failed(format!(
@@ -101,7 +103,8 @@ pub(crate) fn prepare(
         directory: inputs.app_dir.clone(),
     };
     Ok(Prepared::Ready(Box::new(Ready {
-        entry: entry.clone(),
+        kind: entry.kind,
+        id: descriptor.info().id.to_string(),
         command,
         plan_path,
         _directory: directory,
@@ -162,7 +165,7 @@ impl Ready {
         let output = output.into_text();
         let (code, error) = match exit {
             Ok(Exit::Code(0)) => {
-                return match read_plan(&self.plan_path).and_then(|plan| check(&self.entry, plan)) {
+                return match read_plan(&self.plan_path).and_then(|plan| check(self.kind, &self.id, plan)) {
                     Ok(plan) => DetectRun {
                         code: 0,
                         output,
@@ -191,12 +194,12 @@ impl Ready {
 }
 
 /// An extension without `bin/detect` passes; what it provides may lie in a file.
-fn without_executable(entry: &Entry, root: &Path) -> DetectRun {
+fn without_executable(descriptor: &ModuleDescriptor, root: &Path) -> DetectRun {
     let path = root.join("detect").join("plan.toml");
     if matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
         return DetectRun::default();
     }
-    match read_plan(&path).and_then(|plan| check(entry, plan)) {
+    match read_plan(&path).and_then(|plan| check(descriptor.kind(), descriptor.info().id.as_str(), plan)) {
         Ok(plan) => DetectRun {
             plan,
             ..DetectRun::default()
@@ -207,7 +210,11 @@ fn without_executable(entry: &Entry, root: &Path) -> DetectRun {
 
 fn read_plan(path: &Path) -> Result<BuildPlan, String> {
     let cannot = |error: std::io::Error| format!("open {}: {}", path.display(), os_text(&error));
-    let size = fs::metadata(path).map_err(cannot)?.len();
+    let found = fs::metadata(path).map_err(cannot)?;
+    if found.is_dir() {
+        return Err(format!("read {}: is a directory", path.display()));
+    }
+    let size = found.len();
     if size > LARGEST_PLAN {
         return Err(format!(
             "the build plan {} has {size} bytes; at most {LARGEST_PLAN} are read",
@@ -221,19 +228,15 @@ fn read_plan(path: &Path) -> Result<BuildPlan, String> {
         .map_err(|error| error.to_string())
 }
 
-fn check(entry: &Entry, plan: BuildPlan) -> Result<BuildPlan, String> {
+fn check(kind: ModuleKind, id: &str, plan: BuildPlan) -> Result<BuildPlan, String> {
     let requires = || plan.alternatives().flat_map(|section| &section.requires);
-    if entry.kind == ModuleKind::Extension {
+    if kind == ModuleKind::Extension {
         if requires().next().is_some() {
-            return Err(format!(
-                "extension {} outputs \"requires\" which is not allowed",
-                entry.id
-            ));
+            return Err(format!("extension {id} outputs \"requires\" which is not allowed"));
         }
     } else if requires().any(|require| !require.version.is_empty()) {
         return Err(format!(
-            "buildpack {} has a \"version\" key which is not supported. \"metadata.version\" should be used instead",
-            entry.id
+            "buildpack {id} has a \"version\" key which is not supported. \"metadata.version\" should be used instead"
         ));
     }
     Ok(plan)

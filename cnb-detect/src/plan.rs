@@ -103,19 +103,21 @@ impl<'a> Trial<'a> {
         loop {
             let dependencies = self.dependencies();
             let mut dropped = Vec::new();
-            for dependency in &dependencies {
-                let early = dependency.early.iter().map(|&at| (at, "requires"));
-                let extra = dependency.extra.iter().map(|&at| (at, "provides unused"));
-                for (at, what) in early.chain(extra) {
-                    let (_, element) = &self.elements[at];
-                    let (id, name) = (&element.entry.full_name(), dependency.name);
-                    if !element.optional {
-                        log.log(Level::Debug, &format!("fail: {id} {what} {name}"));
-                        return None;
-                    }
-                    log.log(Level::Debug, &format!("skip: {id} {what} {name}"));
-                    dropped.push(at);
+            let early = dependencies
+                .iter()
+                .flat_map(|found| found.early.iter().map(|&at| (at, "requires", found.name)));
+            let extra = dependencies
+                .iter()
+                .flat_map(|found| found.extra.iter().map(|&at| (at, "provides unused", found.name)));
+            for (at, what, name) in early.chain(extra) {
+                let (_, element) = &self.elements[at];
+                let id = element.entry.full_name();
+                if !element.optional {
+                    log.log(Level::Debug, &format!("fail: {id} {what} {name}"));
+                    return None;
                 }
+                log.log(Level::Debug, &format!("skip: {id} {what} {name}"));
+                dropped.push(at);
             }
             if dropped.is_empty() {
                 return self.finish(&dependencies, log);

@@ -91,12 +91,13 @@ impl BaseTarget {
         if targets.is_empty() {
             return None;
         }
-        let base = self.complete(log);
+        let mut base = TargetData::default();
         for target in targets {
             log.log(
                 Level::Debug,
                 &format!("Checking for match against descriptor: {}", shown(target)),
             );
+            base = self.complete(log);
             if base.satisfies(target) {
                 return None;
             }

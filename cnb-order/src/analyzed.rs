@@ -127,9 +127,7 @@ impl Analyzed {
 
     /// Writes the text of analyzed.toml.
     pub fn to_toml(&self) -> String {
-        let image = |image: &AnalyzedImage| {
-            TomlValue::Table(TomlTable::new().text("reference", &image.reference))
-        };
+        let image = |image: &AnalyzedImage| TomlValue::Table(TomlTable::new().text("reference", &image.reference));
         let mut document = TomlTable::new();
         if let Some(previous) = &self.image {
             document = document.with("image", image(previous));

@@ -51,9 +51,7 @@ impl FromStr for ApiVersion {
     type Err = InvalidApiVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidApiVersion> {
-        let invalid = || InvalidApiVersion {
-            text: text.to_owned(),
-        };
+        let invalid = || InvalidApiVersion { text: text.to_owned() };
         let rest = text.strip_prefix('v').unwrap_or(text);
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (major, rest) = rest.split_at(digits);
@@ -116,10 +114,7 @@ impl ApiSet {
                 return Err(InvalidApiSet::DeprecatedMinor { version: *version });
             }
         }
-        Ok(Self {
-            supported,
-            deprecated,
-        })
+        Ok(Self { supported, deprecated })
     }
 
     /// Says whether a module that asks for `version` can be served.
@@ -202,8 +197,7 @@ mod tests {
             ("12", "12.0"),
         ] {
             assert_eq!(
-                text.parse::<ApiVersion>()
-                    .map(|version| version.to_string()),
+                text.parse::<ApiVersion>().map(|version| version.to_string()),
                 Ok(canonical.to_owned())
             );
         }

@@ -79,18 +79,10 @@ pub struct StoredBuildpack {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub homepage: String,
     /// The order of a composite.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<Group>,
     /// The stacks supported.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub stacks: Vec<Stack>,
 }
 

@@ -45,13 +45,7 @@ pub fn parse_toml(text: &str) -> Result<Table, DecodeError> {
         let at = error.span().map(|span| {
             let before = text.get(..span.start).unwrap_or(text);
             let line = before.matches('\n').count() + 1;
-            let column = before
-                .rsplit('\n')
-                .next()
-                .unwrap_or_default()
-                .chars()
-                .count()
-                + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
             format!("line {line}, column {column}: ")
         });
         let message = error.message().replace('\n', "; ");
@@ -135,10 +129,7 @@ impl<'a> Fields<'a> {
     pub fn count(&self, key: &str) -> Result<Option<u64>, DecodeError> {
         match self.value(key) {
             None => Ok(None),
-            Some(value) => match value
-                .as_integer()
-                .and_then(|number| u64::try_from(number).ok())
-            {
+            Some(value) => match value.as_integer().and_then(|number| u64::try_from(number).ok()) {
                 Some(number) => Ok(Some(number)),
                 None => Err(self.wrong(key, value, "integer")),
             },

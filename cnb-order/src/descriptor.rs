@@ -67,11 +67,7 @@ pub struct Stack {
     #[serde(default)]
     pub id: String,
     /// Mixins it needs there.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub mixins: Vec<String>,
 }
 
@@ -147,10 +143,7 @@ impl BuildpackDescriptor {
     }
 
     fn infer_targets(&mut self, bin: &[&str]) {
-        let new_api = self
-            .api
-            .parse::<ApiVersion>()
-            .is_ok_and(|api| api.at_least(10));
+        let new_api = self.api.parse::<ApiVersion>().is_ok_and(|api| api.at_least(10));
         for stack in &self.stacks {
             match stack.id.as_str() {
                 "io.buildpacks.stacks.bionic" if new_api || self.stacks.len() == 1 => {
@@ -192,15 +185,9 @@ impl ExtensionDescriptor {
         let fields = Fields::new(&table);
         let mut targets = fields.list("targets", read_target)?.unwrap_or_default();
         if targets.is_empty() {
-            let linux = bin
-                .iter()
-                .any(|name| matches!(*name, "detect" | "generate"));
+            let linux = bin.iter().any(|name| matches!(*name, "detect" | "generate"));
             targets.push(Target {
-                os: if linux {
-                    "linux".to_owned()
-                } else {
-                    String::new()
-                },
+                os: if linux { "linux".to_owned() } else { String::new() },
                 ..Target::default()
             });
         }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::{
-    BuildpackDescriptor, BuildpackId, BuildpackVersion, Entry, ExtensionDescriptor, Group,
-    ModuleDescriptor, ModuleKind, Order,
+    BuildpackDescriptor, BuildpackId, BuildpackVersion, Entry, ExtensionDescriptor, Group, ModuleDescriptor,
+    ModuleKind, Order,
 };
 
 /// Finds the descriptor of a module.
@@ -28,9 +28,7 @@ pub struct LookupError {
 
 /// Descriptors in memory.
 #[derive(Clone, Debug, Default)]
-pub struct DescriptorMap(
-    HashMap<(ModuleKind, BuildpackId, BuildpackVersion), Rc<ModuleDescriptor>>,
-);
+pub struct DescriptorMap(HashMap<(ModuleKind, BuildpackId, BuildpackVersion), Rc<ModuleDescriptor>>);
 
 impl DescriptorMap {
     /// Makes an empty map.
@@ -45,8 +43,7 @@ impl DescriptorMap {
             descriptor.info.id.clone(),
             descriptor.info.version.clone(),
         );
-        self.0
-            .insert(key, Rc::new(ModuleDescriptor::Buildpack(descriptor)));
+        self.0.insert(key, Rc::new(ModuleDescriptor::Buildpack(descriptor)));
     }
 
     /// Adds an extension under the id and version of its descriptor.
@@ -56,8 +53,7 @@ impl DescriptorMap {
             descriptor.info.id.clone(),
             descriptor.info.version.clone(),
         );
-        self.0
-            .insert(key, Rc::new(ModuleDescriptor::Extension(descriptor)));
+        self.0.insert(key, Rc::new(ModuleDescriptor::Extension(descriptor)));
     }
 }
 
@@ -126,11 +122,7 @@ pub trait GroupVisitor {
     ///
     /// # Errors
     /// To stop walking.
-    fn consider(
-        &mut self,
-        entry: &Entry,
-        descriptor: &Rc<ModuleDescriptor>,
-    ) -> Result<Considered, Self::Error>;
+    fn consider(&mut self, entry: &Entry, descriptor: &Rc<ModuleDescriptor>) -> Result<Considered, Self::Error>;
 
     /// Judges a complete group.
     ///
@@ -174,12 +166,7 @@ pub fn walk<V: GroupVisitor>(
         if !order.extensions.is_empty() {
             elements.push(Pending::Extensions(&order.extensions));
         }
-        elements.extend(
-            group
-                .entries
-                .iter()
-                .map(|entry| Pending::Entry(entry.clone(), None)),
-        );
+        elements.extend(group.entries.iter().map(|entry| Pending::Entry(entry.clone(), None)));
         match walker.group(&elements, Vec::new())? {
             Verdict::Selected(found) => return Ok(Verdict::Selected(found)),
             Verdict::Errored => errored = true,
@@ -231,21 +218,14 @@ impl<V: GroupVisitor> Walker<'_, V> {
         })
     }
 
-    fn group(
-        &mut self,
-        elements: &[Pending<'_>],
-        mut done: Vec<Entry>,
-    ) -> Result<Verdict<V::Found>, V::Error> {
+    fn group(&mut self, elements: &[Pending<'_>], mut done: Vec<Entry>) -> Result<Verdict<V::Found>, V::Error> {
         for (at, element) in elements.iter().enumerate() {
             let next = &elements[at + 1..];
             let (entry, ancestor) = match element {
                 Pending::Extensions(groups) => return self.splice(groups, None, &done, next, true),
                 Pending::Entry(entry, ancestor) => (entry, ancestor.as_ref()),
             };
-            if done
-                .iter()
-                .any(|have| have.kind == entry.kind && have.id == entry.id)
-            {
+            if done.iter().any(|have| have.kind == entry.kind && have.id == entry.id) {
                 continue;
             }
             let descriptor = self.lookup.descriptor(entry).map_err(ExpandError::from)?;
@@ -314,11 +294,7 @@ pub fn expand(order: &Order, lookup: &dyn Lookup) -> Result<Vec<ExpandedGroup>, 
     impl GroupVisitor for Collect {
         type Found = ();
         type Error = ExpandError;
-        fn consider(
-            &mut self,
-            _: &Entry,
-            _: &Rc<ModuleDescriptor>,
-        ) -> Result<Considered, ExpandError> {
+        fn consider(&mut self, _: &Entry, _: &Rc<ModuleDescriptor>) -> Result<Considered, ExpandError> {
             Ok(Considered::Keep)
         }
         fn group(&mut self, entries: &[Entry]) -> Result<Verdict<()>, ExpandError> {

@@ -78,11 +78,7 @@ impl TomlTable {
     /// Adds a string unless it is empty.
     #[must_use]
     pub fn text_if(self, key: &str, text: &str) -> Self {
-        if text.is_empty() {
-            self
-        } else {
-            self.text(key, text)
-        }
+        if text.is_empty() { self } else { self.text(key, text) }
     }
 
     /// Adds a boolean.
@@ -108,10 +104,7 @@ impl TomlTable {
     /// Adds a list of tables.
     #[must_use]
     pub fn tables(self, key: &str, tables: impl IntoIterator<Item = TomlTable>) -> Self {
-        self.with(
-            key,
-            TomlValue::List(tables.into_iter().map(TomlValue::Table).collect()),
-        )
+        self.with(key, TomlValue::List(tables.into_iter().map(TomlValue::Table).collect()))
     }
 
     /// Adds a free-form table if there is one.
@@ -240,9 +233,7 @@ impl Writer {
 fn is_sub(value: &TomlValue) -> bool {
     match value {
         TomlValue::Table(_) => true,
-        TomlValue::List(list) => {
-            !list.is_empty() && list.iter().all(|item| matches!(item, TomlValue::Table(_)))
-        }
+        TomlValue::List(list) => !list.is_empty() && list.iter().all(|item| matches!(item, TomlValue::Table(_))),
         _ => false,
     }
 }
@@ -288,8 +279,7 @@ fn float(number: f64) -> String {
     let scientific = format!("{number:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if number != 0.0 && !(-4..21).contains(&exponent)
-        || number != 0.0 && exponent >= 6 && digits_of(digits) <= exponent
+    if number != 0.0 && !(-4..21).contains(&exponent) || number != 0.0 && exponent >= 6 && digits_of(digits) <= exponent
     {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.unsigned_abs());

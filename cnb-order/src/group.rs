@@ -20,9 +20,7 @@ impl DetectedGroup {
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
         let fields = Fields::new(&table);
-        let extensions = fields
-            .list("group-extensions", Entry::read)?
-            .unwrap_or_default();
+        let extensions = fields.list("group-extensions", Entry::read)?.unwrap_or_default();
         Ok(Self {
             buildpacks: fields.list("group", Entry::read)?.unwrap_or_default(),
             extensions: extensions.into_iter().map(Entry::extension).collect(),
@@ -38,7 +36,10 @@ impl DetectedGroup {
                 .text_if("api", &entry.api)
                 .text_if("homepage", &entry.homepage)
         };
-        let mut document = TomlTable::new().tables("group", self.buildpacks.iter().map(element));
+        let mut document = TomlTable::new();
+        if !self.buildpacks.is_empty() {
+            document = document.tables("group", self.buildpacks.iter().map(element));
+        }
         if !self.extensions.is_empty() {
             document = document.tables("group-extensions", self.extensions.iter().map(element));
         }

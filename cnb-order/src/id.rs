@@ -139,9 +139,6 @@ mod tests {
     #[test]
     fn a_parent_directory_is_no_directory_name() {
         assert!(!BuildpackId::from("..").names_a_directory());
-        assert!(
-            BuildpackId::from("../x").names_a_directory(),
-            "escaped to .._x"
-        );
+        assert!(BuildpackId::from("../x").names_a_directory(), "escaped to .._x");
     }
 }

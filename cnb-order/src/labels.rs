@@ -10,9 +10,7 @@ use crate::{BuildpackId, BuildpackVersion, Group, Stack, Target, go_json_of};
 /// The label `io.buildpacks.buildpack.layers`: id → version → where its layer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BuildpackLayersLabel(
-    pub BTreeMap<BuildpackId, BTreeMap<BuildpackVersion, BuildpackLayer>>,
-);
+pub struct BuildpackLayersLabel(pub BTreeMap<BuildpackId, BTreeMap<BuildpackVersion, BuildpackLayer>>);
 
 /// One buildpack of [`BuildpackLayersLabel`]; fields in the order in which kpack writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,25 +22,13 @@ pub struct BuildpackLayer {
     #[serde(default, rename = "layerDiffID")]
     pub layer_diff_id: String,
     /// The order of a composite.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<Group>,
     /// The stacks supported.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub stacks: Vec<Stack>,
     /// The targets supported; kpack does not carry them into builders.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
     /// Home page.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -68,11 +54,7 @@ pub struct BuildpackageMetadata {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub homepage: String,
     /// The stacks on which all of the package runs.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub stacks: Vec<Stack>,
 }
 
@@ -239,31 +221,21 @@ mod tests {
     #[test]
     fn the_builder_label_has_the_bytes_of_the_reference() {
         let text = r#"{"description":"Custom Builder built with kpack","stack":{"runImage":{"image":"reg.example/run@sha256:00","mirrors":null}},"lifecycle":{"version":"0.20.12","api":{"buildpack":"0.7","platform":"0.7"},"apis":{"buildpack":{"deprecated":null,"supported":["0.10"]},"platform":{"deprecated":null,"supported":["0.13"]}}},"createdBy":{"name":"kpack Builder","version":"v0.17.2"},"buildpacks":[{"id":"a","version":"1","homepage":"h\u0026"},{"id":"b","version":"2"}]}"#;
-        assert_eq!(
-            BuilderMetadata::from_json(text)
-                .expect("it parses")
-                .to_json(),
-            text
-        );
+        assert_eq!(BuilderMetadata::from_json(text).expect("it parses").to_json(), text);
     }
 
     #[test]
     fn an_order_without_groups_is_null_and_a_group_without_entries_an_empty_object() {
         assert_eq!(OrderLabel::default().to_json(), "null");
         assert_eq!(OrderLabel(vec![Group::default()]).to_json(), "[{}]");
-        assert_eq!(
-            OrderLabel::from_json("null").expect("it parses"),
-            OrderLabel::default()
-        );
+        assert_eq!(OrderLabel::from_json("null").expect("it parses"), OrderLabel::default());
     }
 
     #[test]
     fn the_layers_label_has_the_fields_in_the_order_of_the_reference() {
         let text = r#"{"acme/web":{"1.4.0":{"api":"0.10","layerDiffID":"sha256:aa","order":[{"group":[{"id":"x","version":"1","optional":true}]}],"stacks":[{"id":"*"}],"homepage":"h"}}}"#;
         assert_eq!(
-            BuildpackLayersLabel::from_json(text)
-                .expect("it parses")
-                .to_json(),
+            BuildpackLayersLabel::from_json(text).expect("it parses").to_json(),
             text
         );
     }

@@ -54,33 +54,26 @@ mod target;
 mod version;
 
 pub use analyzed::{Analyzed, AnalyzedImage, AnalyzedRunImage};
-pub use api::{
-    ApiSet, ApiVersion, BUILDPACK_APIS, InvalidApiSet, InvalidApiVersion, PLATFORM_APIS,
-};
+pub use api::{ApiSet, ApiVersion, BUILDPACK_APIS, InvalidApiSet, InvalidApiVersion, PLATFORM_APIS};
 pub use catalog::{Catalog, CatalogObject, ImageName, OwnerKind, PackageInfo, StoredBuildpack};
 pub use decode::{DecodeError, Fields, parse_toml};
-pub use descriptor::{
-    BuildpackDescriptor, ExtensionDescriptor, ModuleDescriptor, ModuleInfo, Stack,
-};
+pub use descriptor::{BuildpackDescriptor, ExtensionDescriptor, ModuleDescriptor, ModuleInfo, Stack};
 pub use expand::{
-    Considered, DescriptorMap, ExpandError, ExpandedGroup, GroupVisitor, Lookup, LookupError,
-    Verdict, expand, walk,
+    Considered, DescriptorMap, ExpandError, ExpandedGroup, GroupVisitor, Lookup, LookupError, Verdict, expand, walk,
 };
 pub use go_json::{go_json, go_json_of};
 pub use go_toml::{TomlTable, TomlValue, go_toml};
 pub use group::DetectedGroup;
 pub use id::{BuildpackId, InvalidBuildpackId, ModuleKind};
 pub use labels::{
-    ApiLists, ApiPair, BuilderBuildpack, BuilderMetadata, BuildpackLayer, BuildpackLayersLabel,
-    BuildpackageMetadata, CreatedBy, LifecycleApis, LifecycleMetadata, OrderLabel,
-    RunImageMetadata, StackMetadata,
+    ApiLists, ApiPair, BuilderBuildpack, BuilderMetadata, BuildpackLayer, BuildpackLayersLabel, BuildpackageMetadata,
+    CreatedBy, LifecycleApis, LifecycleMetadata, OrderLabel, RunImageMetadata, StackMetadata,
 };
 pub use order::{Entry, Group, Order};
 pub use os_release::OsRelease;
 pub use plan::{BuildPlan, BuildpackPlan, Plan, PlanEntry, Provide, Provider, Require};
 pub use resolve::{
-    OrderEntry, OrderGroup, ResolveError, ResolvedBuildpack, ResolvedEntry, ResolvedGroup,
-    ResolvedOrder, resolve_order,
+    OrderEntry, OrderGroup, ResolveError, ResolvedBuildpack, ResolvedEntry, ResolvedGroup, ResolvedOrder, resolve_order,
 };
 pub use run_info::{RunImage, RunInfo};
 pub use system::SystemBuildpacks;

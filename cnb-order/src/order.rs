@@ -58,9 +58,7 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// Lists written by Go may be `null`.
-pub(crate) fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    from: D,
-) -> Result<T, D::Error> {
+pub(crate) fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
 
@@ -160,9 +158,7 @@ impl Order {
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
         let fields = Fields::new(&table);
-        let mut extensions = fields
-            .list("order-extensions", Group::read)?
-            .unwrap_or_default();
+        let mut extensions = fields.list("order-extensions", Group::read)?.unwrap_or_default();
         for group in &mut extensions {
             group.entries = std::mem::take(&mut group.entries)
                 .into_iter()

@@ -135,9 +135,7 @@ impl Plan {
             })
         };
         Ok(Self {
-            entries: Fields::new(&table)
-                .list("entries", entry)?
-                .unwrap_or_default(),
+            entries: Fields::new(&table).list("entries", entry)?.unwrap_or_default(),
         })
     }
 
@@ -190,12 +188,7 @@ impl Plan {
     /// Returns the plan without the entries that have a requirement of one of these names.
     #[must_use]
     pub fn without(&self, met: &[String]) -> Self {
-        let unmet = |entry: &&PlanEntry| {
-            !entry
-                .requires
-                .iter()
-                .any(|require| met.contains(&require.name))
-        };
+        let unmet = |entry: &&PlanEntry| !entry.requires.iter().any(|require| met.contains(&require.name));
         Self {
             entries: self.entries.iter().filter(unmet).cloned().collect(),
         }

@@ -3,19 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::order::null_is_empty;
-use crate::{
-    BuildpackId, BuildpackVersion, Catalog, CatalogObject, Entry, Group, OwnerKind, StoredBuildpack,
-};
+use crate::{BuildpackId, BuildpackVersion, Catalog, CatalogObject, Entry, Group, OwnerKind, StoredBuildpack};
 
 /// A group in the order of a builder resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderGroup {
     /// The entries.
-    #[serde(
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub group: Vec<OrderEntry>,
 }
 
@@ -194,10 +188,7 @@ pub enum ResolveError {
 /// # Deviation
 /// kpack does not end on a composite that contains itself and crashes on the root of an object that lacks a child; here the
 /// first is [`ResolveError::Cycle`] and the second needs no child.
-pub fn resolve_order<'a>(
-    order: &[OrderGroup],
-    catalog: &'a Catalog,
-) -> Result<ResolvedOrder<'a>, ResolveError> {
+pub fn resolve_order<'a>(order: &[OrderGroup], catalog: &'a Catalog) -> Result<ResolvedOrder<'a>, ResolveError> {
     let mut resolved = ResolvedOrder::default();
     for group in order {
         let mut entries = Vec::with_capacity(group.group.len());
@@ -285,10 +276,7 @@ impl Catalog {
         let name = |(id, version): &(&BuildpackId, &BuildpackVersion)| format!("{id}@{version}");
         if let Some(from) = path.iter().position(|on_path| *on_path == key) {
             let path = path[from..].iter().chain([&key]).map(name).collect();
-            return Err(ResolveError::Cycle {
-                name: name(&key),
-                path,
-            });
+            return Err(ResolveError::Cycle { name: name(&key), path });
         }
         path.push(key);
         for child in buildpack.item.order.iter().flat_map(|group| &group.entries) {
@@ -318,11 +306,7 @@ impl CatalogObject {
                 .flat_map(|group| &group.entries)
                 .any(|entry| entry.id == *id)
         };
-        let roots: Vec<_> = self
-            .buildpacks
-            .iter()
-            .filter(|item| !mentioned(&item.id))
-            .collect();
+        let roots: Vec<_> = self.buildpacks.iter().filter(|item| !mentioned(&item.id)).collect();
         match roots[..] {
             [root] => Ok(root),
             _ => Err(ResolveError::Roots { found: roots.len() }),
@@ -330,14 +314,9 @@ impl CatalogObject {
     }
 }
 
-fn choose<'a>(
-    entry: &OrderEntry,
-    candidates: &[ResolvedBuildpack<'a>],
-) -> Result<ResolvedBuildpack<'a>, ResolveError> {
+fn choose<'a>(entry: &OrderEntry, candidates: &[ResolvedBuildpack<'a>]) -> Result<ResolvedBuildpack<'a>, ResolveError> {
     if candidates.is_empty() {
-        return Err(ResolveError::UnknownId {
-            id: entry.id.clone(),
-        });
+        return Err(ResolveError::UnknownId { id: entry.id.clone() });
     }
     if !entry.version.is_empty() {
         return candidates
@@ -351,19 +330,17 @@ fn choose<'a>(
     }
     let mut best = None;
     for candidate in candidates {
-        let version =
-            candidate
-                .item
-                .version
-                .lenient()
-                .ok_or_else(|| ResolveError::InvalidSemver {
-                    id: candidate.item.id.as_str().to_owned(),
-                    version: candidate.item.version.as_str().to_owned(),
-                })?;
+        let version = candidate
+            .item
+            .version
+            .lenient()
+            .ok_or_else(|| ResolveError::InvalidSemver {
+                id: candidate.item.id.as_str().to_owned(),
+                version: candidate.item.version.as_str().to_owned(),
+            })?;
         if best.as_ref().is_none_or(|(highest, _)| version >= *highest) {
             best = Some((version, *candidate));
         }
     }
-    best.map(|(_, candidate)| candidate)
-        .ok_or(ResolveError::Empty)
+    best.map(|(_, candidate)| candidate).ok_or(ResolveError::Empty)
 }

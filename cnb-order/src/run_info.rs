@@ -36,9 +36,7 @@ impl RunInfo {
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
         Ok(Self {
-            images: Fields::new(&table)
-                .list("images", RunImage::read)?
-                .unwrap_or_default(),
+            images: Fields::new(&table).list("images", RunImage::read)?.unwrap_or_default(),
         })
     }
 

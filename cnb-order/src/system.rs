@@ -22,8 +22,7 @@ impl SystemBuildpacks {
         let Some(system) = Fields::new(&table).table("system")? else {
             return Ok(Self::default());
         };
-        let entry =
-            |fields: &Fields<'_>| Ok(Entry::new(fields.text("id")?, fields.text("version")?));
+        let entry = |fields: &Fields<'_>| Ok(Entry::new(fields.text("id")?, fields.text("version")?));
         let side = |name: &str| -> Result<Vec<Entry>, DecodeError> {
             match system.table(name)? {
                 Some(fields) => Ok(fields.list("buildpacks", entry)?.unwrap_or_default()),

@@ -28,10 +28,10 @@ pub struct Target {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Distro {
     /// Name, such as `ubuntu`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub name: String,
     /// Version, such as `24.04`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub version: String,
 }
 
@@ -75,8 +75,7 @@ impl TargetData {
             && (target.distros.is_empty()
                 || self.distro.as_ref().is_some_and(|have| {
                     target.distros.iter().any(|want| {
-                        equal_or_empty(&have.name, &want.name)
-                            && equal_or_empty(&have.version, &want.version)
+                        equal_or_empty(&have.name, &want.name) && equal_or_empty(&have.version, &want.version)
                     })
                 }))
     }

@@ -82,20 +82,14 @@ impl LenientVersion {
             return None;
         }
         let (core, pre_release) = match text.split_once('-') {
-            Some((core, pre)) => (
-                core,
-                pre.split('.').map(identifier).collect::<Option<Vec<_>>>()?,
-            ),
+            Some((core, pre)) => (core, pre.split('.').map(identifier).collect::<Option<Vec<_>>>()?),
             None => (text, Vec::new()),
         };
         let mut numbers = [0; 3];
         for (at, part) in core.split('.').enumerate() {
             *numbers.get_mut(at)? = number(part)?;
         }
-        Some(Self {
-            numbers,
-            pre_release,
-        })
+        Some(Self { numbers, pre_release })
     }
 }
 
@@ -107,10 +101,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 fn is_identifier(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn identifier(text: &str) -> Option<Identifier> {

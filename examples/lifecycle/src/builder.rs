@@ -70,6 +70,7 @@ pub(crate) fn build(
     timer.stop(log);
     let metadata = built.map_err(|error| Failure::because(error.exit_code(), "build", error))?;
     write(
+        "metadata",
         &inputs.layers.join("config/metadata.toml"),
         &metadata.to_toml(platform_api),
     )?;

@@ -58,8 +58,8 @@ pub(crate) fn select(inputs: &Inputs, env: &Env, log: &Logger, alone: bool) -> R
     let detected = cnb_detect::detect(&order, &detect_inputs, &modules, &HostRunner::default(), &mut lines);
     timer.stop(log);
     let detected = detected.map_err(|error| explain(&error, log))?;
-    write(&inputs.group, &detected.group.to_toml())?;
-    write(&inputs.plan, &detected.plan.to_toml())?;
+    write("group", &inputs.group, &detected.group.to_toml())?;
+    write("plan", &inputs.plan, &detected.plan.to_toml())?;
     Ok(detected)
 }
 
@@ -182,16 +182,14 @@ pub(crate) fn check_group_apis(entries: &[Entry]) -> Result<(), Failure> {
         };
         match entry.api.parse::<ApiVersion>() {
             Err(_) => {
-                let message = format!(
-                    "failed to parse buildpack API '{}' for {kind} '{name}'",
-                    shown(&entry.api)
-                );
+                let message = format!("failed to parse buildpack API '<nil>' for {kind} '{name}'");
                 return Err(Failure::new(code::BUILDPACK_API, message));
             }
             Ok(version) if !cnb_order::BUILDPACK_APIS.supports(version) => {
                 let message = format!(
-                    "failed to set API for {} '{name}': buildpack API version '{version}' is incompatible with the lifecycle",
-                    entry.kind.title()
+                    "failed to set API for {} '{name}': buildpack API version '{}' is incompatible with the lifecycle",
+                    entry.kind.title(),
+                    entry.api
                 );
                 return Err(Failure::new(code::BUILDPACK_API, message));
             }
@@ -201,14 +199,12 @@ pub(crate) fn check_group_apis(entries: &[Entry]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn shown(api: &str) -> &str {
-    if api.is_empty() { "<nil>" } else { api }
-}
-
-/// Writes a file, making its directory.
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::new(code::FAILED, format!("open {}: {}", path.display(), os_text(&error)));
+/// Writes a file, making its directory; `what` names it in messages.
+pub(crate) fn write(what: &str, path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        let reason = format!("open {}: {}", path.display(), os_text(&error));
+        Failure::because(code::FAILED, &format!("write {what} file"), reason)
+    };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed)?;
     }

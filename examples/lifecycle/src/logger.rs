@@ -117,6 +117,13 @@ impl Logger {
             Level::Warn => self.styled("Warning: ", "33;1"),
             Level::Error | Level::Fatal => self.styled("ERROR: ", "31;1"),
         };
+        let plain;
+        let text = if self.colour || !text.contains('\u{1b}') {
+            text
+        } else {
+            plain = without_colours(text);
+            &plain
+        };
         let end = if text.ends_with('\n') { "" } else { "\n" };
         self.write(format!("{prefix}{text}{end}").as_bytes());
     }
@@ -135,4 +142,24 @@ impl Logger {
             text.to_owned()
         }
     }
+}
+/// Removes the sequences that change the colour of text.
+fn without_colours(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\u{1b}[") {
+        let (before, sequence) = rest.split_at(at);
+        plain.push_str(before);
+        let parameters = sequence[2..]
+            .bytes()
+            .take_while(|byte| byte.is_ascii_digit() || *byte == b';')
+            .count();
+        rest = if let Some(behind) = sequence[2 + parameters..].strip_prefix('m') {
+            behind
+        } else {
+            plain.push_str(&sequence[..2]);
+            &sequence[2..]
+        };
+    }
+    plain + rest
 }

@@ -103,13 +103,13 @@ fn phase_outcome(phase: Phase, api: PlatformApi, args: &[OsString], env: &Env, l
         return code::FAILED;
     };
     let log = log.at(level);
-    log.debug(format_args!("Starting {}...", phase.program()));
     for arg in inputs.positional.iter().filter(|arg| arg.starts_with('-')) {
         log.warn(format_args!(
             "Warning: unconsumed flag-like positional arg: \n\t{arg}\n\t This will not be interpreted as a flag.\n\t \
              Did you mean to put this before the first positional argument?"
         ));
     }
+    log.debug(format_args!("Starting {}...", phase.program()));
     log.debug("Parsing inputs...");
     let outcome = match phase {
         Phase::Analyzer => analyzer::run(inputs, env, &log),

@@ -1,0 +1,95 @@
+//! The builder against what the reference's builder did.
+
+mod scenario;
+
+use scenario::{Outcome, check_all, compare, read, run, without_foreign_words};
+use serde_json::{Map, Value};
+
+fn check(case: &Value) -> Result<(), String> {
+    let given = &case["given"];
+    let levels: Vec<&str> = match given["levels"].as_array() {
+        Some(levels) => levels.iter().filter_map(Value::as_str).collect(),
+        None => vec!["info", "debug"],
+    };
+    for level in levels {
+        let Some(outcome) = run(given, level) else { continue };
+        check_outcome(case, level, &outcome).map_err(|problem| format!("at {level}: {problem}"))?;
+    }
+    Ok(())
+}
+
+fn check_outcome(case: &Value, level: &str, outcome: &Outcome) -> Result<(), String> {
+    let expect = &case["expect"];
+    let root = outcome.root.path().canonicalize().expect("it is there");
+    if expect["crash"] == true {
+        return match outcome.exit {
+            Some(code) if code != 101 => Ok(()),
+            code => Err(format!(
+                "the reference crashes; this must be an error, but was {code:?}\n{}",
+                outcome.log
+            )),
+        };
+    }
+    let exit = expect["exit"].as_i64().and_then(|code| i32::try_from(code).ok());
+    if exit != outcome.exit {
+        return Err(format!(
+            "exit {:?} instead of {exit:?}\n{}{}",
+            outcome.exit, outcome.log, outcome.stderr
+        ));
+    }
+    let layers = root.join("layers");
+    let metadata = read(&layers.join("config/metadata.toml"));
+    compare(
+        "metadata.toml",
+        expect["metadata_toml"].as_str().unwrap_or("(none)"),
+        metadata.as_deref().unwrap_or("(none)"),
+    )?;
+    if let Some(expected) = expect[format!("log_{level}")].as_str() {
+        compare(
+            "log",
+            &without_foreign_words(expected),
+            &without_foreign_words(&outcome.log),
+        )?;
+    }
+    let inputs = ["group.toml", "plan.toml", "analyzed.toml", "config/metadata.toml"];
+    let found: Map<String, Value> = scenario::tree(&layers, &root)
+        .into_iter()
+        .filter(|(path, _)| !inputs.contains(&path.as_str()))
+        .collect();
+    if let Some(expected) = expect["layers"].as_object() {
+        for (path, entry) in expected {
+            if found.get(path) != Some(entry) {
+                return Err(format!("{path} should be {entry} but is {:?}", found.get(path)));
+            }
+        }
+        for path in found.keys().filter(|path| !expected.contains_key(*path)) {
+            return Err(format!("{path} should not be there"));
+        }
+    }
+    for seen in expect["seen"].as_array().into_iter().flatten() {
+        scenario::check_seen(seen, &root)?;
+    }
+    Ok(())
+}
+
+macro_rules! files {
+    ($($test:ident = $file:literal),* $(,)?) => {$(
+        #[test]
+        fn $test() {
+            check_all(concat!("build/", $file), check);
+        }
+    )*};
+}
+
+files! {
+    single_runs_go_as_in_the_reference = "run.jsonl",
+    plans_are_passed_on_as_in_the_reference = "plan.jsonl",
+    groups_are_read_as_in_the_reference = "group.jsonl",
+    layers_are_processed_as_in_the_reference = "layers.jsonl",
+    environments_are_as_in_the_reference = "env.jsonl",
+    random_environments_are_as_in_the_reference = "random-env.jsonl",
+    launch_data_is_as_in_the_reference = "launch.jsonl",
+    random_processes_are_as_in_the_reference = "random-processes.jsonl",
+    sbom_files_are_as_in_the_reference = "sbom.jsonl",
+    larger_scenarios_are_as_in_the_reference = "mixed.jsonl",
+}
