@@ -98,6 +98,7 @@ pub fn build(
         processes: ProcessList::default(),
         gathered: Gathered::default(),
     };
+    phase.target.complete(phase.log);
     for entry in &group.buildpacks {
         phase.log.log(
             Level::Debug,

@@ -121,7 +121,7 @@ fn read_process(fields: &Fields<'_>, api: ApiVersion, buildpack_id: &str) -> Res
     Ok(Process {
         kind: fields.text("type")?,
         command,
-        args: fields.texts("args")?.unwrap_or_default(),
+        args: fields.texts("args")?,
         direct: modern || fields.flag("direct")?,
         default: fields.flag("default")?,
         buildpack_id: buildpack_id.to_owned(),

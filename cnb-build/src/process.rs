@@ -10,8 +10,9 @@ pub struct Process {
     pub kind: String,
     /// The command, and arguments that always come first.
     pub command: Vec<String>,
-    /// Arguments; from Buildpack API 0.9 on a user's arguments replace them.
-    pub args: Vec<String>,
+    /// Arguments; from Buildpack API 0.9 on a user's arguments replace them. `None` when none were written, which
+    /// metadata.toml tells from an empty list.
+    pub args: Option<Vec<String>>,
     /// Whether it is started without a shell.
     pub direct: bool,
     /// Whether it is the one to start when none is asked for.
@@ -36,7 +37,7 @@ impl Process {
             None => TomlValue::List(self.command.iter().map(json).collect()),
         };
         let mut table = table.with("command", command);
-        if !args.is_empty() {
+        if let Some(args) = args {
             table = table.texts("args", &args);
         }
         table = table
@@ -49,9 +50,12 @@ impl Process {
         table
     }
 
-    fn split(&self, command_is_list: bool) -> (Option<&String>, Vec<String>) {
+    fn split(&self, command_is_list: bool) -> (Option<&String>, Option<Vec<String>>) {
         match self.command.split_first() {
-            Some((first, rest)) if !command_is_list => (Some(first), [rest, &self.args].concat()),
+            Some((first, rest)) if !command_is_list => {
+                let args = self.args.iter().flatten();
+                (Some(first), Some(rest.iter().chain(args).cloned().collect()))
+            }
             _ => (None, self.args.clone()),
         }
     }

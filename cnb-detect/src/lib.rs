@@ -29,6 +29,7 @@
 //! ```
 //!
 //! - The question: [`detect`] with [`DetectInputs`]; the answer: [`Detected`] or [`DetectError`].
+//! - What image extensions want of the images: [`generate`].
 //! - Where buildpack executables run is the caller's choice: [`Runner`], on this machine [`HostRunner`], in tests
 //!   [`ScriptedRunner`]; what is run is a [`Command`], how it ended an [`Exit`], what it prints goes to an [`Output`].
 //! - Where buildpacks lie: [`ModuleStore`]. What they see: [`Environment`].
@@ -42,8 +43,10 @@
 
 mod command;
 mod detect;
+mod dockerfile;
 mod environment;
 mod error;
+mod generate;
 mod host;
 mod log;
 mod modules;
@@ -58,6 +61,7 @@ pub use command::{Captured, Command, Exit, Output, RunError, Runner};
 pub use detect::{DetectInputs, Detected, check_apis, detect, merge_system};
 pub use environment::{Action, EnvFileError, Environment, LayerUse};
 pub use error::{ApiError, DetectError};
+pub use generate::{GenerateError, GenerateInputs, Generated, generate};
 pub use host::{Cancel, HostRunner, check_format};
 pub use log::{Level, Log, MemoryLog, Record};
 pub use modules::ModuleStore;

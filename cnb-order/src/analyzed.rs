@@ -125,6 +125,25 @@ impl Analyzed {
             .unwrap_or_default()
     }
 
+    /// Returns the lifecycle metadata with the parts that are always written.
+    fn full_metadata(&self) -> Table {
+        let mut metadata = self.metadata.clone().unwrap_or_default();
+        for (part, keys) in [
+            ("config", ["sha"].as_slice()),
+            ("launcher", &["sha"]),
+            ("process-types", &["sha"]),
+            ("run-image", &["top-layer", "reference"]),
+        ] {
+            let part = metadata.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(part) = part {
+                for key in keys {
+                    part.entry(*key).or_insert_with(|| Value::String(String::new()));
+                }
+            }
+        }
+        metadata
+    }
+
     /// Writes the text of analyzed.toml.
     pub fn to_toml(&self) -> String {
         let image = |image: &AnalyzedImage| TomlValue::Table(TomlTable::new().text("reference", &image.reference));
@@ -135,7 +154,7 @@ impl Analyzed {
         if let Some(build) = &self.build_image {
             document = document.with("build-image", image(build));
         }
-        document = document.free("metadata", self.metadata.as_ref());
+        document = document.with("metadata", ordered(&Value::Table(self.full_metadata())));
         if let Some(run) = &self.run_image {
             let mut table = TomlTable::new()
                 .text("reference", &run.reference)
@@ -149,5 +168,30 @@ impl Analyzed {
             document = document.with("run-image", TomlValue::Table(table));
         }
         go_toml(&document)
+    }
+}
+
+/// The keys of the lifecycle metadata that do not come in byte order.
+const ORDER: [&str; 6] = ["key", "version", "sha", "top-layer", "reference", "image"];
+
+/// Puts the keys of all tables in the reference's order; free-form data stays in byte order.
+fn ordered(value: &Value) -> TomlValue {
+    match value {
+        Value::Table(table) => {
+            let rank = |key: &str| ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
+            let mut fields: Vec<_> = table.iter().collect();
+            fields.sort_by_key(|(key, _)| (rank(key), key.as_str()));
+            let add = |table: TomlTable, (key, value): (&String, &Value)| {
+                let value = if key == "metadata" {
+                    TomlValue::from(value)
+                } else {
+                    ordered(value)
+                };
+                table.with(key, value)
+            };
+            TomlValue::Table(fields.into_iter().fold(TomlTable::new(), add))
+        }
+        Value::Array(list) => TomlValue::List(list.iter().map(ordered).collect()),
+        value => TomlValue::from(value),
     }
 }

@@ -268,30 +268,41 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// The shortest text that reads back as `number`, with an exponent below 1e-4 and from 1e21 digits on as Go's `%g` does.
+/// Writes a float as TOML wants it: always with a fraction or an exponent.
 fn float(number: f64) -> String {
-    if number.is_nan() {
-        return "nan".to_owned();
-    }
     if number.is_infinite() {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let text = go_float(number);
+    if number.is_nan() {
+        "nan".to_owned()
+    } else if text.contains(['.', 'e']) {
+        text
+    } else {
+        text + ".0"
+    }
+}
+
+/// Writes a float as Go's `%v` does: the shortest text that reads back as the same number, with an exponent below 1e-4 and
+/// from a million on.
+///
+/// ```
+/// assert_eq!(cnb_order::go_float(1.5), "1.5");
+/// assert_eq!(cnb_order::go_float(1_000_000.0), "1e+06");
+/// ```
+pub fn go_float(number: f64) -> String {
+    if number.is_nan() {
+        return "NaN".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let scientific = format!("{number:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if number != 0.0 && !(-4..21).contains(&exponent) || number != 0.0 && exponent >= 6 && digits_of(digits) <= exponent
-    {
+    if number != 0.0 && !(-4..6).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.unsigned_abs());
     }
-    let plain = format!("{number}");
-    if plain.contains('.') {
-        plain
-    } else {
-        format!("{plain}.0")
-    }
-}
-
-fn digits_of(digits: &str) -> i32 {
-    i32::try_from(digits.bytes().filter(u8::is_ascii_digit).count()).unwrap_or(i32::MAX)
+    format!("{number}")
 }

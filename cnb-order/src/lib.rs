@@ -62,7 +62,7 @@ pub use expand::{
     Considered, DescriptorMap, ExpandError, ExpandedGroup, GroupVisitor, Lookup, LookupError, Verdict, expand, walk,
 };
 pub use go_json::{go_json, go_json_of};
-pub use go_toml::{TomlTable, TomlValue, go_toml};
+pub use go_toml::{TomlTable, TomlValue, go_float, go_toml};
 pub use group::DetectedGroup;
 pub use id::{BuildpackId, InvalidBuildpackId, ModuleKind};
 pub use labels::{

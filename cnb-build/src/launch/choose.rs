@@ -80,7 +80,10 @@ fn with_arguments(
     user: &[OsString],
 ) -> Result<Chosen, LaunchError> {
     let texts = |texts: &[String]| texts.iter().map(OsString::from).collect::<Vec<_>>();
-    let (mut command, own) = (texts(&process.command), texts(&process.args));
+    let (mut command, own) = (
+        texts(&process.command),
+        texts(process.args.as_deref().unwrap_or_default()),
+    );
     let args = if !platform_api.at_least(10) {
         [own.as_slice(), user].concat()
     } else if command.len() > 1 {

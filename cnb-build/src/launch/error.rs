@@ -57,10 +57,15 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// Layers or environment files cannot be read.
-    #[error("modify env: {0}")]
-    Environment(#[from] EnvFileError),
+    #[error("modify env: {what}: {source}")]
+    Environment {
+        /// `add layer root` or `add layer env`.
+        what: &'static str,
+        /// What could not be read.
+        source: EnvFileError,
+    },
     /// A directory of layers cannot be listed.
-    #[error("modify env: open {}: {}", .directory.display(), os_text(.source))]
+    #[error("modify env: add layer root: failed to list files in dir '{0}': open {0}: {1}", .directory.display(), os_text(.source))]
     Layers {
         /// The directory.
         directory: PathBuf,

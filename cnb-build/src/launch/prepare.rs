@@ -86,17 +86,25 @@ pub fn prepare(
         source,
     })?;
     let mut env = inputs.env.clone();
-    let layers = layers(metadata, &inputs.layers_dir)?;
+    let layers = layers(metadata, inputs)?;
     let kind = (!chosen.kind.is_empty()).then_some(chosen.kind.as_str());
     for buildpack in &layers {
         for layer in buildpack {
-            env.apply_layer_root(layer, LayerUse::Launch)?;
+            env.apply_layer_root(layer, LayerUse::Launch)
+                .map_err(|source| LaunchError::Environment {
+                    what: "add layer root",
+                    source,
+                })?;
         }
         for layer in buildpack {
-            env.apply(&layer.join("env"), Action::Override)?;
-            env.apply(&layer.join("env.launch"), Action::Override)?;
-            if let Some(kind) = kind {
-                env.apply(&layer.join("env.launch").join(kind), Action::Override)?;
+            let mut directories = vec![layer.join("env"), layer.join("env.launch")];
+            directories.extend(kind.map(|kind| layer.join("env.launch").join(kind)));
+            for directory in directories {
+                env.apply(&directory, Action::Override)
+                    .map_err(|source| LaunchError::Environment {
+                        what: "add layer env",
+                        source,
+                    })?;
             }
         }
     }
@@ -158,8 +166,15 @@ pub(super) fn enter(directory: &Path) -> io::Result<()> {
 }
 
 /// Returns the layer directories of each buildpack, in byte order of their names.
-fn layers(metadata: &LaunchMetadata, layers_dir: &Path) -> Result<Vec<Vec<PathBuf>>, LaunchError> {
-    let layers_dir = fs::canonicalize(layers_dir).unwrap_or_else(|_| layers_dir.to_owned());
+fn layers(metadata: &LaunchMetadata, inputs: &LaunchInputs) -> Result<Vec<Vec<PathBuf>>, LaunchError> {
+    // A relative directory is one beneath the application, which is the working directory by then.
+    let layers_dir = if inputs.layers_dir.is_relative() {
+        fs::canonicalize(&inputs.app_dir)
+            .unwrap_or_else(|_| inputs.app_dir.clone())
+            .join(&inputs.layers_dir)
+    } else {
+        inputs.layers_dir.clone()
+    };
     let mut all = Vec::new();
     for (id, _) in &metadata.buildpacks {
         let directory = layers_dir.join(BuildpackId::from(id.as_str()).escaped());

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use cnb_detect::{
-    ApiError, BaseTarget, DetectError, DetectInputs, Detected, Environment, HostRunner, Log, ModuleStore, os_text,
+    ApiError, BaseTarget, DetectError, DetectInputs, Detected, Environment, GenerateInputs, HostRunner, Log,
+    ModuleStore, os_text,
 };
-use cnb_order::{Analyzed, ApiVersion, Entry, ModuleKind, Order, SystemBuildpacks};
+use cnb_order::{Analyzed, ApiVersion, Entry, ModuleKind, Order, RunInfo, SystemBuildpacks};
 
 use crate::env::Env;
 use crate::failure::{Failure, code};
@@ -60,7 +61,72 @@ pub(crate) fn select(inputs: &Inputs, env: &Env, log: &Logger, alone: bool) -> R
     let detected = detected.map_err(|error| explain(&error, log))?;
     write("group", &inputs.group, &detected.group.to_toml())?;
     write("plan", &inputs.plan, &detected.plan.to_toml())?;
+    if alone && !detected.group.extensions.is_empty() {
+        generate(inputs, env, analyzed, &detected, &modules, log)?;
+    }
     Ok(detected)
+}
+
+/// Runs the extensions, and writes what they change of both files.
+fn generate(
+    inputs: &Inputs,
+    env: &Env,
+    analyzed: Analyzed,
+    detected: &Detected,
+    modules: &ModuleStore,
+    log: &Logger,
+) -> Result<(), Failure> {
+    let generate_inputs = GenerateInputs {
+        app_dir: inputs.app.clone(),
+        platform_dir: inputs.platform.clone(),
+        build_config_dir: Some(inputs.build_config.clone()),
+        generated_dir: inputs.generated.clone(),
+        temp_dir: temp_dir(env),
+        platform_api: ApiVersion::new(0, inputs.api.minor()),
+        env: base_environment(env),
+        target: base_target(&analyzed),
+        run_images: read_run(&inputs.run, log)?,
+    };
+    let timer = Timer::start("Generator", log);
+    let mut lines = PhaseLog(log.clone());
+    let generated = cnb_detect::generate(
+        &detected.group.extensions,
+        detected.plan.clone(),
+        analyzed,
+        &generate_inputs,
+        modules,
+        &HostRunner::default(),
+        &mut lines,
+    );
+    timer.stop(log);
+    let generated = generated.map_err(|error| Failure::because(error.exit_code(), "build", error))?;
+    if let Some(run) = &generated.analyzed.run_image {
+        let target = match &run.target {
+            Some(target) => format!(",\"target\":{}", cnb_order::go_json_of(target).unwrap_or_default()),
+            None => String::new(),
+        };
+        let text = |text: &str| cnb_order::go_json(&serde_json::Value::from(text));
+        log.debug(format_args!(
+            "Run image info in analyzed metadata is: \n{{\"Reference\":{},\"Image\":{},\"Extend\":{}{target}}}",
+            text(&run.reference),
+            text(&run.image),
+            run.extend
+        ));
+    }
+    write("analyzed", &inputs.analyzed, &generated.analyzed.to_toml())?;
+    write("plan", &inputs.plan, &generated.plan.to_toml())
+}
+
+fn read_run(path: &Path, log: &Logger) -> Result<RunInfo, Failure> {
+    let failed = |reason: String| Failure::because(code::FAILED, "read run file", reason);
+    match read_text(path) {
+        Ok(text) => RunInfo::from_toml(&text).map_err(|error| failed(error.to_string())),
+        Err((std::io::ErrorKind::NotFound, _)) => {
+            log.info(format_args!("No run metadata found at path \"{}\"", path.display()));
+            Ok(RunInfo::default())
+        }
+        Err((_, message)) => Err(failed(message)),
+    }
 }
 
 fn explain(error: &DetectError, log: &Logger) -> Failure {

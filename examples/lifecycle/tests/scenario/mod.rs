@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ const PLACES: [&str; 8] = [
     "conf",
     "tmp",
 ];
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// What a run left behind, with directories and times replaced.
 pub(crate) struct Outcome {
@@ -161,6 +163,8 @@ fn environment(root: &Path, given: &Value, level: &str) -> BTreeMap<String, Stri
 pub(crate) fn run(given: &Value, level: &str) -> Option<Outcome> {
     let root = tempfile::tempdir().expect("a temporary directory");
     let real = root.path().canonicalize().expect("it exists");
+    // A child forked while another thread writes a program would keep that program busy.
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     set_up(&real, given);
     fs::set_permissions(&real, Permissions::from_mode(0o755)).expect("a mode");
     let as_root = given["as_root"] == true;
@@ -215,8 +219,12 @@ pub(crate) fn run(given: &Value, level: &str) -> Option<Outcome> {
         .envs(environment(&real, given, level))
         .current_dir(cwd)
         .stdin(Stdio::from(fs::File::open(&stdin).expect("it was written")))
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("the program starts");
+    drop(alone);
+    let output = output.wait_with_output().expect("it ends");
     let log = normal(&String::from_utf8_lossy(&output.stdout), &real);
     let stderr = normal(&String::from_utf8_lossy(&output.stderr), &real);
     for name in [phase, ".stdin", ".os-release"] {
