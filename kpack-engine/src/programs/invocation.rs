@@ -65,11 +65,6 @@ impl Invocation {
             places: Places::default(),
         }
     }
-
-    /// Returns a variable; `None` when it is absent or empty, which kpack does not tell apart.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
 }
 
 impl fmt::Debug for Invocation {

@@ -48,6 +48,11 @@ impl Quantity {
     pub fn value(&self) -> i64 {
         i64::try_from(ceil_div(self.nanos, NANO)).unwrap_or(i64::MAX)
     }
+
+    /// Returns the amount in thousandths of a unit, rounded up.
+    pub fn millis(&self) -> i64 {
+        i64::try_from(ceil_div(self.nanos, NANO / 1000)).unwrap_or(i64::MAX)
+    }
 }
 
 fn ceil_div(value: i128, by: i128) -> i128 {
