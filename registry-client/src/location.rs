@@ -155,4 +155,23 @@ mod tests {
         assert_eq!(next_link("<a>; rel=prev"), None);
         assert_eq!(next_link("a"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_of_a_server_makes_it_panic_or_leave_its_rules(text in "\\PC{0,40}", path in "[a-z/?#:@%.=&\\[\\]0-9-]{0,20}") {
+            let base = uri("https://reg.example.com/v2/a/blobs/uploads/x?y=1");
+            for text in [text.clone(), path.clone(), format!("https://{path}"), format!("/{path}"), format!("<{path}>; rel=next")] {
+                let _ = next_link(&text);
+                if let Some(target) = resolve(&base, &text) {
+                    let same = check(&base, &target);
+                    let origin = Origin::of(&target);
+                    proptest::prop_assert_eq!(same == Ok(true), origin == Origin::of(&base));
+                    if same.is_ok() {
+                        proptest::prop_assert!(origin.is_ok_and(|origin| origin.scheme() == Scheme::Https && !origin.is_private()));
+                    }
+                    let _ = with_parameter(&target, "digest", "sha256:a");
+                }
+            }
+        }
+    }
 }

@@ -195,6 +195,9 @@ impl Session {
             let (method, address) = (request.method().clone(), request.uri().clone());
             let mut headers = request.headers().clone();
             let answer = self.http.send(request).map_err(http_reason)?;
+            if sent.to_registry {
+                *lock(&host.scheme) = Some(origin.scheme());
+            }
             let target = redirect_of(&answer).filter(|_| call.follow && matches!(method, Method::GET | Method::HEAD));
             let Some(target) = target else {
                 return Ok(Attempt { address, answer, sent });
@@ -247,21 +250,23 @@ impl Session {
     /// Finds out how the registry is spoken to, at its first use.
     fn origin(&self, host: &Host) -> Result<Origin, Reason> {
         let mut known = lock(&host.scheme);
-        let scheme = match *known {
-            Some(scheme) => scheme,
-            None => self.probe(host)?,
+        let scheme = if let Some(scheme) = *known {
+            scheme
+        } else {
+            let (scheme, certain) = self.probe(host)?;
+            *known = certain.then_some(scheme);
+            scheme
         };
-        *known = Some(scheme);
         Ok(Origin::of_registry(&host.name, scheme)?)
     }
 
     /// Where both schemes are possible, asks with https first; what the answer asks for is not asked again.
-    fn probe(&self, host: &Host) -> Result<Scheme, Reason> {
-        let (last, others) = self
-            .http
-            .schemes(&host.name)
-            .split_last()
-            .expect("there is always a scheme");
+    ///
+    /// Tells also whether the result is certain: a server that is down now may speak TLS when it is up again.
+    fn probe(&self, host: &Host) -> Result<(Scheme, bool), Reason> {
+        let schemes = self.http.schemes(&host.name);
+        let (last, others) = schemes.split_last().expect("there is always a scheme");
+        let mut certain = true;
         for scheme in others {
             let origin = Origin::of_registry(&host.name, *scheme)?;
             let address = format!("{scheme}://{}/v2/", host.name);
@@ -271,14 +276,14 @@ impl Session {
                 Ok(answer) => {
                     let policy = &self.http.policy().realms;
                     lock(&host.authorization).expect_challenge(answer.headers(), &origin, policy);
-                    return Ok(*scheme);
+                    return Ok((*scheme, true));
                 }
                 // A server with the wrong certificate does speak TLS, and must not be spoken to without.
                 Err(error) if error.kind == HttpErrorKind::Certificate => return Err(Reason::Http(error)),
-                Err(_) => {}
+                Err(error) => certain = error.kind == HttpErrorKind::Tls,
             }
         }
-        Ok(*last)
+        Ok((*last, certain))
     }
 }
 

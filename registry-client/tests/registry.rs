@@ -256,3 +256,23 @@ fn a_registry_that_is_down_is_tried_again() {
     registry.resume().expect("docker-registry starts again");
     assert_eq!(waiting.join().expect("no panic").expect("it is up again"), Some(3));
 }
+
+#[test]
+fn a_registry_that_was_down_at_first_is_spoken_to_with_tls_when_it_is_up() {
+    let authority = Authority::new().expect("an authority");
+    let options = RegistryOptions {
+        tls: Some(&authority),
+        ..RegistryOptions::default()
+    };
+    let mut registry = Registry::with_options(&options).expect("docker-registry starts");
+    let policy = HttpPolicy {
+        extra_ca_pems: vec![authority.pem().as_bytes().to_vec()],
+        ..policy()
+    };
+    let client = Client::new(policy, Arc::new(AnonymousKeychain)).expect("the policy is good");
+    let repository = repository(&registry, "team/app");
+    registry.pause();
+    client.check_write(&repository).expect_err("it is down");
+    registry.resume().expect("docker-registry starts again");
+    client.check_write(&repository).expect("it is up");
+}
