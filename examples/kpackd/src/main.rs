@@ -1,58 +1,62 @@
 //! The engine of the flow on one machine.
 
+mod args;
+mod log;
+
+use std::env;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use kpack_engine::engine::{Engine, EngineOptions};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use kpack_engine::engine::Engine;
+use kpack_engine::programs::{Invocation, Program};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Keeps container images up to date: serves kpack's resources, builds and rebases images.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    /// Directory of everything that lasts
-    #[arg(long, value_name = "DIR", env = "KPACKD_DATA")]
-    data: PathBuf,
-    /// Where to serve the API; port 0 takes any free port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    /// Where to write the kubeconfig [default: DIR/kubeconfig]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, or a filter such as kpack_engine=debug
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "KPACKD_LOG")]
-    log: String,
+use args::Args;
+
+fn main() -> ExitCode {
+    // In the images of build pods, this executable is called by the names of their programs.
+    let called = env::args_os().next().unwrap_or_default();
+    if let Some(program) = Path::new(&called).to_str().and_then(Program::for_name) {
+        return helper(program);
+    }
+    match serve(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    start_log(&args.log)?;
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
-    let kubeconfig = args.kubeconfig.unwrap_or_else(|| args.data.join("kubeconfig"));
-    let engine = Engine::start(&EngineOptions {
-        data_dir: args.data,
-        listen: args.listen,
-        kubeconfig: Some(kubeconfig.clone()),
-    })?;
-    if let Some(address) = engine.address() {
-        tracing::info!("serving https://{address}, export KUBECONFIG={}", kubeconfig.display());
+fn helper(program: Program) -> ExitCode {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let variables = env::vars_os().map(|(name, value)| (text(name), text(value)));
+    let invocation = Invocation::new(env::args_os().skip(1).map(text), variables);
+    let code = program.run(&invocation, &mut io::stdout(), &mut io::stderr());
+    u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn serve(args: &Args) -> anyhow::Result<()> {
+    log::start(&args.log)?;
+    // Before anything starts, so that no signal is missed.
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;
+    let options = args.engine_options()?;
+    let engine = Engine::start(&options)?;
+    if let (Some(address), Some(kubeconfig)) = (engine.address(), &options.kubeconfig) {
+        tracing::info!("serving https://{address}; export KUBECONFIG={}", kubeconfig.display());
     }
     let signal = signals.forever().next();
     tracing::info!(signal, "stopping");
+    // A second signal ends the process at once: everything that lasts is on disk.
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            std::process::exit(1);
+        }
+    });
     engine.stop();
-    Ok(())
-}
-
-fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).with_context(|| format!("--log {filter}"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .init();
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use cnb_layers::builder::{LifecycleImage, lifecycle_image};
-use cnb_layers::{BaseImage, Compression, ImageSource, LayerBuilder, LayoutStore, Platform};
+use cnb_layers::{BaseImage, Compression, ImageSource, ImageTarget, LayerBuilder, LayoutStore, Platform};
 use rebuild_policy::HelperImages;
 use registry_auth::Reference;
 
@@ -30,7 +30,11 @@ impl Programs {
     /// Finds `lifecycle` and `launcher` beside `kpackd`.
     pub fn beside(kpackd: impl Into<PathBuf>) -> Self {
         let helper = kpackd.into();
-        Self { lifecycle: helper.with_file_name("lifecycle"), launcher: helper.with_file_name("launcher"), helper }
+        Self {
+            lifecycle: helper.with_file_name("lifecycle"),
+            launcher: helper.with_file_name("launcher"),
+            helper,
+        }
     }
 }
 
@@ -67,41 +71,62 @@ pub(super) fn make(layout: &LayoutStore, programs: &Programs) -> Result<LocalIma
         lifecycle: programs.lifecycle.clone(),
         launcher: programs.launcher.clone(),
     };
-    lifecycle_image(&lifecycle_programs, layout, &[lifecycle], Compression::default())
-        .map_err(|source| StartEngineError::LocalImage { image: names.lifecycle.clone(), source })?;
-    for (program, image) in
-        HELPERS.iter().zip([&names.helpers.build_init, &names.helpers.completion, &names.helpers.rebase])
-    {
-        helper_image(layout, program, &programs.helper, &reference(image), platform.clone())
-            .map_err(|source| StartEngineError::LocalImage { image: image.clone(), source })?;
-    }
-    fs::write(&stamp_file, stamp)
-        .map_err(|source| StartEngineError::Io { action: "write", path: stamp_file, source })?;
+    lifecycle_image(&lifecycle_programs, layout, &[lifecycle], Compression::default()).map_err(|source| {
+        StartEngineError::LocalImage {
+            image: names.lifecycle.clone(),
+            source,
+        }
+    })?;
+    helper_images(layout, &programs.helper, &names.helpers, platform)?;
+    fs::write(&stamp_file, stamp).map_err(|source| StartEngineError::Io {
+        action: "write",
+        path: stamp_file,
+        source,
+    })?;
     Ok(names)
 }
 
-/// The user of the helper images is not root, as kpack's pods demand.
-fn helper_image(
+/// One image under three names: the program knows by the name it is called by what to do.
+fn helper_images(
     layout: &LayoutStore,
-    program: &str,
     helper: &Path,
-    reference: &Reference,
+    names: &HelperImages,
     platform: Platform,
-) -> Result<(), cnb_layers::UploadError> {
-    let layer = LayerBuilder::new()
+) -> Result<(), StartEngineError> {
+    let [program, links @ ..] = HELPERS;
+    let mut layer = LayerBuilder::new()
         .directory("/cnb", 0o755, 0, 0)
         .directory("/cnb/process", 0o755, 0, 0)
         .file_from(format!("/cnb/process/{program}"), 0o755, 0, 0, helper)
         .directory("/etc", 0o755, 0, 0)
-        .file("/etc/passwd", 0o644, 0, 0, "root:x:0:0:root:/:/sbin/nologin\ncnb:x:1000:1000:cnb:/:/sbin/nologin\n")
+        .file(
+            "/etc/passwd",
+            0o644,
+            0,
+            0,
+            "root:x:0:0:root:/:/sbin/nologin\ncnb:x:1000:1000:cnb:/:/sbin/nologin\n",
+        )
         .file("/etc/group", 0o644, 0, 0, "root:x:0:\ncnb:x:1000:\n")
         .directory("/tmp", 0o1777, 0, 0);
-    BaseImage::new(platform)
-        .layer(program, layer)
+    for link in links {
+        layer = layer.symlink(format!("/cnb/process/{link}"), program, 0o777, 0, 0);
+    }
+    let first = reference(&names.build_init);
+    // Not root, as kpack's pods demand.
+    let image = BaseImage::new(platform)
+        .layer("kpackd", layer)
         .user("1000:1000")
-        .entrypoint([format!("/cnb/process/{program}")])
-        .push(layout, &[reference.clone()], Compression::default())
-        .map(drop)
+        .push(layout, std::slice::from_ref(&first), Compression::default())
+        .map_err(|source| StartEngineError::LocalImage {
+            image: names.build_init.clone(),
+            source,
+        })?;
+    for name in [&names.completion, &names.rebase] {
+        layout
+            .put_manifest(&reference(name), image.media_type(), image.manifest_json())
+            .map_err(|source| StartEngineError::Layout { source })?;
+    }
+    Ok(())
 }
 
 fn platform() -> Platform {
@@ -120,11 +145,21 @@ fn reference(text: &str) -> Reference {
 fn stamp(programs: &Programs) -> Result<String, StartEngineError> {
     let mut text = format!("{}\n", env!("CARGO_PKG_VERSION"));
     for path in [&programs.helper, &programs.lifecycle, &programs.launcher] {
-        let metadata = fs::metadata(path)
-            .map_err(|source| StartEngineError::Program { path: path.clone(), source })?;
-        let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let metadata = fs::metadata(path).map_err(|source| StartEngineError::Program {
+            path: path.clone(),
+            source,
+        })?;
+        let changed = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let changed = changed.unwrap_or_default().as_nanos();
-        text += &[path.display().to_string(), metadata.len().to_string(), changed.to_string()].join(" ");
+        text += &[
+            path.display().to_string(),
+            metadata.len().to_string(),
+            changed.to_string(),
+        ]
+        .join(" ");
         text.push('\n');
     }
     Ok(text)

@@ -1,53 +1,80 @@
 //! [`Engine`]: store, server, reconcilers and pod runner as one.
+//!
+//! [`EngineOptions`] say how it runs, [`Programs`] what its own images are made of, and
+//! [`StartEngineError`] why it does not start. At its start it makes the images of `kpackd.local`, the
+//! namespaces `default` and `kpack`, and a ClusterLifecycle of this project's own programs.
 
+mod bootstrap;
+mod local_images;
+mod options;
+
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use cnb_layers::{ImageError, LayoutStore, UploadError};
+use rebuild_policy::PodOptions;
+use registry_client::ClientError;
 
+pub use self::local_images::Programs;
+pub use self::options::EngineOptions;
+
+use crate::ApiError;
 use crate::logs::{LogError, LogStore};
+use crate::reconcile::{Controllers, ReconcileOptions, RegistryImages, RegistryWarehouse, SourceFetcher};
 use crate::server::{Server, ServerOptions, StartServerError};
-use crate::store::{Clock, OpenStoreError, Store, StoreOptions};
-use crate::{ApiError, Kind, Object, Resources};
-
-/// The namespaces that exist from the beginning.
-const NAMESPACES: [&str; 2] = ["default", "kpack"];
-
-/// How an [`Engine`] is to run.
-#[derive(Clone, Debug)]
-pub struct EngineOptions {
-    /// The directory of everything that lasts; one engine at a time works in it.
-    pub data_dir: PathBuf,
-    /// Where the API is served; port 0 takes the last one again, else any free one.
-    pub listen: SocketAddr,
-    /// Where the kubeconfig is written, if anywhere.
-    pub kubeconfig: Option<PathBuf>,
-}
+use crate::store::{OpenStoreError, Store, StoreOptions};
 
 /// The running engine; dropping it stops it.
 pub struct Engine {
     store: Store,
     server: Option<Server>,
+    controllers: Option<Controllers>,
+    housekeeping: Option<bootstrap::Housekeeping>,
 }
 
 impl Engine {
     /// Starts everything.
     ///
     /// # Errors
-    /// When another engine works in the data directory, the address is taken, or files cannot be used.
+    /// When another engine works in the data directory, the address is taken, a program is missing, builds
+    /// cannot be sandboxed on this machine, or files cannot be used.
     pub fn start(options: &EngineOptions) -> Result<Self, StartEngineError> {
-        let clock: Clock = Arc::new(Timestamp::now);
+        let (data, clock) = (&options.data_dir, options.clock.clone());
+        // The store first: its lock keeps other engines out of all that follows.
         let store = Store::open(StoreOptions {
-            dir: options.data_dir.join("store"),
+            dir: data.join("store"),
             clock: clock.clone(),
         })?;
-        for name in NAMESPACES {
-            ensure(&store, Object::new(Kind::Namespace, None, name))?;
-        }
-        let logs = LogStore::open(options.data_dir.join("logs"))?;
+        let logs = LogStore::open(data.join("logs"))?;
+        let local =
+            Arc::new(LayoutStore::create(data.join("images")).map_err(|source| StartEngineError::Layout { source })?);
+        let own = local_images::make(&local, &options.programs)?;
+        bootstrap::first_objects(&store, &own)?;
+        let images = RegistryImages::new(&options.http, Some(local))?;
+        let http = images.http().clone();
+        let images = Arc::new(images);
+
+        let warehouse = RegistryWarehouse::new(images, created_by(), clock.clone());
+        let reconcile = ReconcileOptions {
+            poll_interval: options.poll_interval,
+            resync_interval: options.resync_interval,
+            path_aware: options.path_aware,
+            pods: PodOptions {
+                images: own.helpers,
+                ssh_trust_unknown_hosts: true,
+                ..PodOptions::default()
+            },
+            logs: Arc::new(logs.clone()),
+            ..ReconcileOptions::new(Arc::new(warehouse), Arc::new(SourceFetcher::new(http)), clock.clone())
+        };
+        let controllers = Controllers::start(Arc::new(store.clone()), reconcile);
+        let housekeeping = bootstrap::Housekeeping::start(store.clone(), logs.clone(), clock.clone());
+        // The server last: who can reach it finds everything else at work.
         let server_options = ServerOptions {
-            dir: options.data_dir.join("server"),
+            dir: data.join("server"),
             listen: options.listen,
             kubeconfig: options.kubeconfig.clone(),
         };
@@ -55,6 +82,8 @@ impl Engine {
         Ok(Self {
             store,
             server: Some(server),
+            controllers: Some(controllers),
+            housekeeping,
         })
     }
 
@@ -68,14 +97,17 @@ impl Engine {
         self.server.as_ref().map(Server::address)
     }
 
-    /// Stops everything in order: no new requests, then no new work.
+    /// Stops everything in order: no new requests, no new work, no running builds; the next start goes on
+    /// where this one ended.
     pub fn stop(mut self) {
         self.shut_down();
     }
 
     fn shut_down(&mut self) {
-        self.store.close();
         self.server = None;
+        self.controllers = None;
+        self.housekeeping = None;
+        self.store.close();
     }
 }
 
@@ -85,12 +117,17 @@ impl Drop for Engine {
     }
 }
 
-/// Creates an object unless there is one of its name.
-fn ensure(resources: &dyn Resources, object: Object) -> Result<(), ApiError> {
-    match resources.create(object) {
-        Err(error) if !error.is_already_exists() => Err(error),
-        _ => Ok(()),
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("address", &self.address())
+            .finish_non_exhaustive()
     }
+}
+
+/// What builders record as their maker, in the form of kpack.
+fn created_by() -> String {
+    format!("v{} (kpack-flow)", env!("CARGO_PKG_VERSION"))
 }
 
 /// Why an engine could not be started.
@@ -103,10 +140,49 @@ pub enum StartEngineError {
     /// The logs could not be opened.
     #[error(transparent)]
     Logs(#[from] LogError),
-    /// The server could not be started.
-    #[error(transparent)]
-    Server(#[from] StartServerError),
+    /// A program that images are made of is missing.
+    #[error(
+        "cannot find the program {}: `lifecycle` and `launcher` belong beside `kpackd`; build them with \
+         `cargo build --bins`, or copy all three together",
+        path.display()
+    )]
+    Program {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The directory of the engine's own images is unusable.
+    #[error("cannot use the engine's own images")]
+    Layout {
+        /// The cause.
+        source: ImageError,
+    },
+    /// One of the engine's own images could not be made.
+    #[error("cannot make the image {image}")]
+    LocalImage {
+        /// Its name.
+        image: String,
+        /// The cause.
+        source: UploadError,
+    },
+    /// A file could not be used.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The http policy makes no sense.
+    #[error("cannot reach registries this way")]
+    Http(#[from] ClientError),
     /// An object that must exist could not be made.
     #[error("cannot make the first objects")]
     Bootstrap(#[from] ApiError),
+    /// The server could not be started.
+    #[error(transparent)]
+    Server(#[from] StartServerError),
 }
