@@ -129,10 +129,9 @@ impl GroupVisitor for Detection<'_> {
         }
         if self.excluded(descriptor) {
             let message = format!(
-                "Skipping {} due to execution environment mismatch; current: {}, {} supports: [{}]",
+                "Skipping {} due to execution environment mismatch; current: {}, buildpack supports: [{}]",
                 entry.full_name(),
                 self.inputs.exec_env,
-                entry.kind.word(),
                 descriptor.info().exec_env.join(" ")
             );
             self.log.log(Level::Debug, &message);
