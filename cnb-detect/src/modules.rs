@@ -76,7 +76,6 @@ fn file_names(directory: &Path) -> Vec<String> {
     };
     entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
 }

@@ -171,10 +171,23 @@ impl Analyzed {
     }
 }
 
-/// The keys of the lifecycle metadata that do not come in byte order.
-const ORDER: [&str; 6] = ["key", "version", "sha", "top-layer", "reference", "image"];
+/// The keys of the lifecycle metadata in the order in which they are written; all others follow in byte order.
+const ORDER: [&str; 12] = [
+    "key",
+    "version",
+    "sha",
+    "metadata",
+    "build",
+    "launch",
+    "cache",
+    "top-layer",
+    "reference",
+    "image",
+    "app",
+    "sbom",
+];
 
-/// Puts the keys of all tables in the reference's order; free-form data stays in byte order.
+/// Puts the keys of all tables in the reference's order; free-form data and the names of layers stay in byte order.
 fn ordered(value: &Value) -> TomlValue {
     match value {
         Value::Table(table) => {
@@ -182,10 +195,10 @@ fn ordered(value: &Value) -> TomlValue {
             let mut fields: Vec<_> = table.iter().collect();
             fields.sort_by_key(|(key, _)| (rank(key), key.as_str()));
             let add = |table: TomlTable, (key, value): (&String, &Value)| {
-                let value = if key == "metadata" {
-                    TomlValue::from(value)
-                } else {
-                    ordered(value)
+                let value = match (key.as_str(), value) {
+                    ("metadata", value) => TomlValue::from(value),
+                    ("layers", Value::Table(layers)) => TomlValue::Table(layers_of(layers)),
+                    (_, value) => ordered(value),
                 };
                 table.with(key, value)
             };
@@ -194,4 +207,17 @@ fn ordered(value: &Value) -> TomlValue {
         Value::Array(list) => TomlValue::List(list.iter().map(ordered).collect()),
         value => TomlValue::from(value),
     }
+}
+
+/// The layers of one buildpack, each with all of its flags.
+fn layers_of(layers: &Table) -> TomlTable {
+    layers.iter().fold(TomlTable::new(), |all, (name, layer)| {
+        let mut layer = layer.clone();
+        if let Value::Table(layer) = &mut layer {
+            for flag in ["build", "launch", "cache"] {
+                layer.entry(flag).or_insert(Value::Boolean(false));
+            }
+        }
+        all.with(name, ordered(&layer))
+    })
 }

@@ -40,8 +40,7 @@ pub enum DecodeError {
 /// # Errors
 /// [`DecodeError::Syntax`] with line and column.
 pub fn parse_toml(text: &str) -> Result<Table, DecodeError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.parse::<Table>().map_err(|error| {
+    let mut table = text.parse::<Table>().map_err(|error| {
         let at = error.span().map(|span| {
             let before = text.get(..span.start).unwrap_or(text);
             let line = before.matches('\n').count() + 1;
@@ -52,7 +51,30 @@ pub fn parse_toml(text: &str) -> Result<Table, DecodeError> {
         DecodeError::Syntax {
             message: format!("{}{message}", at.unwrap_or_default()),
         }
-    })
+    })?;
+    table.iter_mut().try_for_each(|(_, value)| complete_times(value))?;
+    Ok(table)
+}
+
+/// Gives times without seconds their seconds, and refuses leap seconds, which the reference does not know.
+fn complete_times(value: &mut Value) -> Result<(), DecodeError> {
+    match value {
+        Value::Datetime(datetime) => {
+            let shown = datetime.to_string();
+            if let Some(time) = &mut datetime.time {
+                if time.second == Some(60) {
+                    return Err(DecodeError::Syntax {
+                        message: format!("invalid datetime: \"{shown}\""),
+                    });
+                }
+                time.second.get_or_insert(0);
+            }
+            Ok(())
+        }
+        Value::Array(list) => list.iter_mut().try_for_each(complete_times),
+        Value::Table(table) => table.iter_mut().try_for_each(|(_, value)| complete_times(value)),
+        _ => Ok(()),
+    }
 }
 
 /// The fields of one table, read by name and type.

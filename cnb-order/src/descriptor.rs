@@ -114,8 +114,8 @@ fn read_target(fields: &Fields<'_>) -> Result<Target, DecodeError> {
 impl BuildpackDescriptor {
     /// Reads the text of buildpack.toml.
     ///
-    /// `bin` are the names of the regular files in the buildpack's `bin` directory: where neither targets nor stacks say
-    /// anything, a file `build` makes it one for Linux.
+    /// `bin` are the names of the entries in the buildpack's `bin` directory: where neither targets nor stacks say
+    /// anything, an entry `build` makes it one for Linux.
     ///
     /// # Errors
     /// When it is not TOML or a value has the wrong type.

@@ -217,7 +217,9 @@ impl Writer {
             }
             TomlValue::Table(table) => {
                 self.out.push('{');
-                for (at, (key, item)) in table.0.iter().enumerate() {
+                let plain = table.0.iter().filter(|(_, item)| !is_sub(item));
+                let sub = table.0.iter().filter(|(_, item)| is_sub(item));
+                for (at, (key, item)) in plain.chain(sub).enumerate() {
                     if at > 0 {
                         self.out.push_str(", ");
                     }

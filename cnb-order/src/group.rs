@@ -1,7 +1,7 @@
 //! group.toml: the modules that detection selected.
 
 use crate::decode::{DecodeError, Fields, parse_toml};
-use crate::{Entry, TomlTable, go_toml};
+use crate::{Entry, ModuleKind, TomlTable, go_toml};
 
 /// The content of group.toml, the result of detection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,14 +27,16 @@ impl DetectedGroup {
         })
     }
 
-    /// Writes the text of group.toml with the reference's bytes; `optional` is never written.
+    /// Writes the text of group.toml with the reference's bytes; of a detected group no entry is optional.
     pub fn to_toml(&self) -> String {
         let element = |entry: &Entry| {
-            TomlTable::new()
+            let table = TomlTable::new()
                 .text("id", entry.id.as_str())
                 .text("version", entry.version.as_str())
                 .text_if("api", &entry.api)
-                .text_if("homepage", &entry.homepage)
+                .text_if("homepage", &entry.homepage);
+            let optional = entry.optional && entry.kind == ModuleKind::Buildpack;
+            if optional { table.flag("optional", true) } else { table }
         };
         let mut document = TomlTable::new();
         if !self.buildpacks.is_empty() {
