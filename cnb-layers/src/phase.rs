@@ -113,7 +113,7 @@ pub fn os_error_text(error: &std::io::Error) -> String {
 }
 
 /// Returns the text of an error and of everything that caused it, joined by `: `.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

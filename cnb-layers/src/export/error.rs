@@ -22,7 +22,7 @@ pub enum ExportError {
     #[error("accessing the previous image")]
     Previous(#[source] ImageError),
     /// A bill of materials could not be copied.
-    #[error("failed to copy buildpacksio SBOMs")]
+    #[error("failed to copy buildpacksio SBOMs: open {path}")]
     CopySbom {
         /// The file.
         path: PathBuf,
@@ -65,6 +65,9 @@ pub enum ExportError {
         /// The layers.
         layers: Vec<String>,
     },
+    /// A layer's metadata holds a number that a label cannot hold.
+    #[error("marshall metadata")]
+    Unlabelable(#[source] DecodeError),
     /// A layer that is to be cached has no contents.
     #[error("layer '{layer}' is cache=true but has no contents")]
     NoContents {

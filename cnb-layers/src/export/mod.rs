@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use registry_auth::Reference;
 
-use crate::layers_dir::layers_of;
+use crate::layers_dir::{LayerTomlError, layers_of};
 use crate::metadata::{
-    Analyzed, BuildMetadata, BuildpackLayers, Group, LauncherVersion, LayerMetadata, LifecycleMetadata,
+    Analyzed, BuildMetadata, BuildpackLayers, DecodeError, Group, LauncherVersion, LayerMetadata, LifecycleMetadata,
     ProjectMetadata, Report, RunImageMetadata, RunImageNames, RunToml, labels, read_store,
 };
 use crate::open::open_base;
@@ -58,8 +58,8 @@ pub struct ExportInputs<'a> {
     pub launcher: &'a Path,
     /// What the label says about the launcher.
     pub launcher_version: LauncherVersion,
-    /// The directory with the launcher's bills of materials, on disk.
-    pub launcher_sbom: SbomFiles<'a>,
+    /// The bills of materials of lifecycle and launcher.
+    pub sbom: SbomFiles<'a>,
     /// The process type to start by default; empty: the one that buildpacks chose.
     pub process_type: &'a str,
     /// The execution environment; empty: none.
@@ -82,11 +82,11 @@ pub struct ExportInputs<'a> {
 
 /// Where the bills of materials of lifecycle and launcher come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SbomFiles<'a> {
-    /// `lifecycle.sbom.*` and `launcher.sbom.*` in this directory.
-    BesideLifecycle(&'a Path),
-    /// All files in this directory, under their own names.
-    Custom(&'a Path),
+pub struct SbomFiles<'a> {
+    /// The directory with `lifecycle.sbom.*` and `launcher.sbom.*`, on disk.
+    pub lifecycle: &'a Path,
+    /// A directory whose bills of materials take the place of the launcher's, under their own names.
+    pub launcher: Option<&'a Path>,
 }
 
 /// An export that has opened its images; see [`Export::open`] and [`Export::run`].
@@ -151,7 +151,7 @@ impl<'a> Export<'a> {
     pub fn run(&mut self, log: &dyn Log) -> Result<Report, ExportError> {
         let api = self.inputs.api;
         if api.at_least(11) {
-            sbom::copy(self.disk_layers().as_path(), self.inputs.launcher_sbom, log)?;
+            sbom::copy(self.disk_layers().as_path(), self.inputs.sbom, log)?;
         }
         let build = self.build_metadata()?;
         let top_layer = self.base.top_layer().map_or_else(String::new, ToString::to_string);
@@ -230,9 +230,15 @@ impl<'a> Export<'a> {
             let mut malformed = Vec::new();
             for layer in found {
                 let id = layer.identifier();
-                let Ok(toml) = layer.toml() else {
-                    malformed.push(id);
-                    continue;
+                let toml = match layer.toml() {
+                    Ok(toml) => toml,
+                    Err(LayerTomlError::Decode(problem @ DecodeError::NotANumber(_))) => {
+                        return Err(ExportError::Unlabelable(problem));
+                    }
+                    Err(_) => {
+                        malformed.push(id);
+                        continue;
+                    }
                 };
                 if !toml.types.launch {
                     continue;

@@ -22,7 +22,6 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     }
     phase::check_features(&inputs, env, log)?;
     let analyzed = resolve(&inputs, env, log)?;
-    caches::warn_without_cache(&inputs, log);
     if inputs.parallel && !caches::is_configured(&inputs) {
         log.warn("Parallel export has been enabled, but it has not taken effect because no cache has been specified.");
     }
@@ -64,6 +63,7 @@ fn resolve(inputs: &Inputs, env: &Env, log: &Logger) -> Result<Analyzed, Failure
     if run_image.is_empty() {
         return Err(phase::inputs_failure("run image not found in analyzed metadata"));
     }
+    caches::warn_without_cache(inputs, log);
     phase::check_names(&inputs.positional, [run_image, &inputs.cache_image])?;
     Ok(analyzed)
 }
@@ -99,7 +99,7 @@ pub(crate) fn write_images(
         root: Path::new("/"),
         launcher: &inputs.launcher,
         launcher_version: launcher_version(),
-        launcher_sbom: launcher_sbom(inputs),
+        sbom: sbom(inputs),
         process_type: &inputs.process_type,
         exec_env: &inputs.exec_env,
         uid: inputs.uid,
@@ -152,10 +152,12 @@ fn names_of_run_image(inputs: &Inputs, analyzed: &Analyzed, log: &Logger) -> Res
     Ok(run_image_names(&run, analyzed, has_extensions))
 }
 
-fn launcher_sbom(inputs: &Inputs) -> SbomFiles<'_> {
-    match inputs.launcher_sbom.as_path() {
-        dir if dir == Path::new("/cnb/lifecycle") => SbomFiles::BesideLifecycle(dir),
-        dir => SbomFiles::Custom(dir),
+fn sbom(inputs: &Inputs) -> SbomFiles<'_> {
+    let lifecycle = Path::new("/cnb/lifecycle");
+    let launcher = inputs.launcher_sbom.as_path();
+    SbomFiles {
+        lifecycle,
+        launcher: (launcher != lifecycle).then_some(launcher),
     }
 }
 

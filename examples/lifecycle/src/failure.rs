@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+pub(crate) use cnb_layers::phase::with_causes;
+
 /// The exit codes of the platform specification.
 pub(crate) mod code {
     /// Anything that has no code of its own.
@@ -61,15 +63,3 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
-
-/// Returns the text of an error and of everything that caused it, joined by `: `.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}

@@ -24,8 +24,8 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
         ));
     }
     phase::check_features(&inputs, env, log)?;
-    phase::check_names(&[], [inputs.cache_image.as_str()])?;
     caches::warn_without_cache(&inputs, log);
+    phase::check_names(&[], [inputs.cache_image.as_str()])?;
     log.debug("Ensuring privileges...");
     let registries = images::registries(&inputs, env)?;
     let mut directories = vec![inputs.layers.as_path()];
