@@ -302,6 +302,7 @@ fn recorded_exchanges_end_alike_with_no_more_requests() {
         clock: Arc::new(Still::default()),
         ..HttpPolicy::default()
     };
+    let mut filled: BTreeMap<String, String> = BTreeMap::new();
     let real = Http::new(&policy).expect("the policy is good");
     let (mut report, mut done, mut ours_all, mut theirs_all, mut unused) =
         (String::new(), 0, 0, 0, differences.clone());
@@ -326,7 +327,12 @@ fn recorded_exchanges_end_alike_with_no_more_requests() {
         {
             continue;
         }
-        let prefix = format!("case{at}");
+        // Cases that only read share what is given to them.
+        let reads = ["get", "head", "image", "index", "layer", "list", "verify_read"];
+        let only_reads = steps.iter().all(|step| reads.iter().any(|op| step["op"] == *op));
+        let fresh = format!("case{at}");
+        let known = filled.get(&case["given"].to_string()).filter(|_| only_reads);
+        let (prefix, is_filled) = known.map_or((fresh, false), |known| (known.clone(), true));
         let mut quiet = case.clone();
         quiet["faults"] = Value::Null;
         quiet["mode"] = "anon".into();
@@ -335,8 +341,11 @@ fn recorded_exchanges_end_alike_with_no_more_requests() {
             Http::with_transport(&policy, Arc::clone(&fill) as _),
             Arc::new(AnonymousKeychain),
         );
-        for step in &given {
+        for step in given.iter().filter(|_| !is_filled) {
             run(&filler, step, &fill, &documents).expect("the registry is filled");
+        }
+        if only_reads {
+            filled.insert(case["given"].to_string(), prefix.clone());
         }
         let stage = Arc::new(Stage::new(&real, &open.host(), &prefix, case, &documents.digests));
         let client = || {
