@@ -5,13 +5,15 @@ mod log;
 
 use std::env;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 use kpack_engine::engine::Engine;
 use kpack_engine::programs::{Invocation, Program};
+use kpack_engine::runner::Privilege;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -32,6 +34,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// Without root, begins anew as root of a user namespace; without that too, says what is missing.
+fn become_able_to_make_containers() -> anyhow::Result<()> {
+    match Privilege::of_this_process() {
+        Privilege::Present => Ok(()),
+        Privilege::Missing { explanation } => bail!(explanation),
+        Privilege::ByUserNamespace { prefix } => {
+            let (unshare, arguments) = prefix.split_first().context("there is no program to begin anew with")?;
+            let executable = env::current_exe().context("cannot find out where kpackd is")?;
+            let error = Command::new(unshare)
+                .args(arguments)
+                .arg(executable)
+                .args(env::args_os().skip(1))
+                .exec();
+            Err(error).with_context(|| format!("cannot start {}", Path::new(unshare).display()))
+        }
+    }
+}
+
 fn helper(program: Program) -> ExitCode {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let variables = env::vars_os().map(|(name, value)| (text(name), text(value)));
@@ -41,6 +61,7 @@ fn helper(program: Program) -> ExitCode {
 }
 
 fn serve(args: &Args) -> anyhow::Result<()> {
+    become_able_to_make_containers()?;
     log::start(&args.log)?;
     // Before anything starts, so that no signal is missed.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;

@@ -24,6 +24,7 @@ pub use self::options::EngineOptions;
 use crate::ApiError;
 use crate::logs::{LogError, LogStore};
 use crate::reconcile::{Controllers, ReconcileOptions, RegistryImages, RegistryWarehouse, SourceFetcher};
+use crate::runner::{PodRunner, RunnerOptions, StartError};
 use crate::server::{Server, ServerOptions, StartServerError};
 use crate::store::{OpenStoreError, Store, StoreOptions};
 
@@ -32,6 +33,7 @@ pub struct Engine {
     store: Store,
     server: Option<Server>,
     controllers: Option<Controllers>,
+    runner: Option<PodRunner>,
     housekeeping: Option<bootstrap::Housekeeping>,
 }
 
@@ -57,6 +59,13 @@ impl Engine {
         let http = images.http().clone();
         let images = Arc::new(images);
 
+        let runner_options = RunnerOptions {
+            max_pods: options.max_builds,
+            machine_network: options.machine_network.clone(),
+            runtime: options.runtime.clone(),
+            ..RunnerOptions::new(data.join("pods"), logs.clone(), images.clone())
+        };
+        let runner = PodRunner::start(Arc::new(store.clone()), runner_options)?;
         let warehouse = RegistryWarehouse::new(images, created_by(), clock.clone());
         let reconcile = ReconcileOptions {
             poll_interval: options.poll_interval,
@@ -83,6 +92,7 @@ impl Engine {
             store,
             server: Some(server),
             controllers: Some(controllers),
+            runner: Some(runner),
             housekeeping,
         })
     }
@@ -106,6 +116,7 @@ impl Engine {
     fn shut_down(&mut self) {
         self.server = None;
         self.controllers = None;
+        self.runner = None;
         self.housekeeping = None;
         self.store.close();
     }
@@ -182,6 +193,9 @@ pub enum StartEngineError {
     /// An object that must exist could not be made.
     #[error("cannot make the first objects")]
     Bootstrap(#[from] ApiError),
+    /// Builds cannot be run.
+    #[error(transparent)]
+    Runner(#[from] StartError),
     /// The server could not be started.
     #[error(transparent)]
     Server(#[from] StartServerError),

@@ -1,7 +1,7 @@
 //! Plays the node: runs the containers of Pods on this machine, each in a sandbox over its image.
 //!
 //! - The runner: [`PodRunner`] with [`RunnerOptions`]; why it does not start: [`StartError`].
-//! - Where images come from: [`ImageRouter`]; the engine's own beside registries: [`LocalAndRegistries`].
+//! - Where images come from: [`ImageRouter`]; see [`RegistryImages`](crate::reconcile::RegistryImages).
 //! - How builds reach the network as their machine does: [`MachineNetwork`].
 //! - Without root: [`Privilege`] decides and explains.
 //!
@@ -36,7 +36,7 @@ mod status;
 mod user;
 mod volumes;
 
-pub use images::{ImageRouter, LOCAL_HOST, LocalAndRegistries, RouteError};
+pub use images::{ImageRouter, LOCAL_HOST, RouteError};
 pub use network::MachineNetwork;
 pub use options::RunnerOptions;
 pub use pod_runner::PodRunner;
