@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 
+use super::{completion, prepare, rebase};
+
 /// One of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -37,10 +39,25 @@ impl Program {
     }
 
     /// Runs the program and returns its exit code: 0, or 1 after the error and its causes were printed to `err`.
-    pub fn run(self, invocation: &Invocation, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
-        let _ = (invocation, out);
+    pub fn run(self, invocation: &Invocation, out: &mut (dyn Write + Send), err: &mut dyn Write) -> i32 {
+        let done = match self {
+            Self::Prepare => prepare::run(invocation, out),
+            Self::Completion => completion::run(invocation, out),
+            Self::Rebase => rebase::run(invocation, out),
+        };
+        let Err(error) = done else { return 0 };
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(next) = cause {
+            // An error that only passes its cause on is said once.
+            let words = next.to_string();
+            if !text.ends_with(&words) {
+                text = format!("{text}: {words}");
+            }
+            cause = next.source();
+        }
         // Nobody is left to tell when this cannot be written.
-        let _ = writeln!(err, "Error: {} is not part of this program", self.file_name());
+        let _ = writeln!(err, "Error: {text}");
         1
     }
 }
@@ -64,6 +81,11 @@ impl Invocation {
             env: env.into_iter().collect(),
             places: Places::default(),
         }
+    }
+
+    /// Returns a variable; `None` when it is absent or empty, which kpack does not tell apart.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
 

@@ -6,6 +6,13 @@
 //!
 //! Specification: kpack 0.17.2, `cmd/build-init`, `cmd/completion`, `cmd/rebase`.
 
+mod completion;
+mod error;
 mod invocation;
+mod mounted;
+mod policy;
+mod prepare;
+mod rebase;
 
+pub use error::ProgramError;
 pub use invocation::{Invocation, Places, Program};

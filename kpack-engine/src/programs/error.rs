@@ -1,0 +1,108 @@
+//! Why a program of a build pod ends with exit code 1.
+
+use std::{io, path::PathBuf};
+
+/// What went wrong; the log of the step shows it with its causes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgramError {
+    /// An argument that is not understood.
+    #[error("cannot understand argument {argument}")]
+    Argument {
+        /// The argument.
+        argument: String,
+    },
+    /// A variable or argument that must be there.
+    #[error("{name} is not set")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A mounted secret could not be used.
+    #[error("cannot use secret {secret}")]
+    Secret {
+        /// Its name.
+        secret: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A name is no image reference.
+    #[error(transparent)]
+    Reference(#[from] registry_auth::InvalidReference),
+    /// The tag can't be pushed to.
+    #[error("Error verifying write access to \"{tag}\"")]
+    WriteAccess {
+        /// The tag.
+        tag: String,
+        /// What the registry said.
+        source: registry_client::RegistryError,
+    },
+    /// The run image can't be read.
+    #[error("Error verifying read access to run image \"{image}\"")]
+    ReadAccess {
+        /// The image.
+        image: String,
+        /// What the registry said.
+        source: registry_client::RegistryError,
+    },
+    /// No client can be made.
+    #[error("cannot prepare calls to registries")]
+    Client(#[from] registry_client::ClientError),
+    /// The source could not be fetched.
+    #[error("cannot fetch the source")]
+    Fetch(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The sub path leads nowhere good.
+    #[error(transparent)]
+    SubPath(#[from] source_fetch::InvalidSubPath),
+    /// The project descriptor is wrong.
+    #[error(transparent)]
+    Project(#[from] source_fetch::ProjectError),
+    /// This kind of source is not supported.
+    #[error("{kind} sources are not supported by this version; use a git source")]
+    UnsupportedSource {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A file could not be read or written.
+    #[error("cannot access {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A document of another step is not valid.
+    #[error("{what} is not valid: {problem}")]
+    Document {
+        /// Which.
+        what: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An image could not be read.
+    #[error("cannot read image {image}")]
+    Image {
+        /// The image.
+        image: String,
+        /// The cause.
+        source: cnb_layers::ImageError,
+    },
+    /// An image that must be there is not.
+    #[error("image {image} does not exist")]
+    NoImage {
+        /// The image.
+        image: String,
+    },
+    /// The result does not fit into the termination message.
+    #[error(transparent)]
+    Message(#[from] rebuild_policy::TerminationMessageError),
+    /// The image was not rebased.
+    #[error(transparent)]
+    Rebase(#[from] cnb_layers::rebase::RebaseError),
+}
+
+/// Turns an I/O error at a path into a [`ProgramError`].
+pub(super) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ProgramError {
+    let path = path.into();
+    move |source| ProgramError::File { path, source }
+}

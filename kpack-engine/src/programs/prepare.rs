@@ -1,0 +1,174 @@
+//! `prepare`: checks access, then brings source, credentials and platform environment into the pod's volumes.
+
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+
+use cnb_layers::Reference;
+use registry_auth::Keychain;
+use registry_client::{Client, Http, HttpPolicy};
+use source_fetch::{GitKeychain, Limits, ResolvedGit, RevisionKind, SubPath, fetch_git, process_project_descriptor};
+
+use super::{
+    Invocation,
+    error::{ProgramError, at},
+    mounted::Mounted,
+    policy::http_policy,
+};
+
+/// Runs the step.
+pub(super) fn run(invocation: &Invocation, out: &mut dyn Write) -> Result<(), ProgramError> {
+    // A log that can't be written to is no reason to fail: nobody reads it.
+    match rebuild_policy::change_log(invocation.variable("BUILD_CHANGES").unwrap_or_default()) {
+        Ok(log) => drop(write!(out, "{log}")),
+        Err(error) => drop(writeln!(out, "{error}")),
+    }
+    let mounted = Mounted::read(invocation)?;
+    mounted.describe(&invocation.places.secrets, out);
+    let _ = writeln!(out, "Loading cluster credential helpers");
+    let policy = http_policy(&invocation.env);
+    check_access(invocation, &mounted, &policy)?;
+
+    let sub_path: SubPath = invocation.variable("SOURCE_SUB_PATH").unwrap_or_default().parse()?;
+    fetch(invocation, &mounted, &policy, &sub_path, out)?;
+    let descriptor = invocation.variable("PROJECT_DESCRIPTOR_PATH");
+    let places = &invocation.places;
+    let report = process_project_descriptor(&places.workspace, &sub_path, descriptor, &places.platform_env)?;
+    for note in report.notes {
+        let _ = writeln!(out, "{note}");
+    }
+    print_builder(invocation, out);
+    write_platform_env(invocation)?;
+    let config = mounted.keychain(true)?.credentials().to_docker_config();
+    write_private(&places.home.join(".docker/config.json"), config.expose().as_bytes())
+}
+
+/// Can the result be pushed, and the run image be read? Better to know before the build than after it.
+fn check_access(invocation: &Invocation, mounted: &Mounted, policy: &HttpPolicy) -> Result<(), ProgramError> {
+    let tag = invocation
+        .variable("IMAGE_TAG")
+        .ok_or(ProgramError::Missing { name: "IMAGE_TAG" })?;
+    let reference: Reference = tag.parse()?;
+    client(policy, mounted.keychain(false)?)?
+        .check_write(reference.repository())
+        .map_err(|source| ProgramError::WriteAccess {
+            tag: tag.to_owned(),
+            source,
+        })?;
+    if let Some(image) = invocation.variable("RUN_IMAGE") {
+        let reference: Reference = image.parse()?;
+        client(policy, mounted.keychain(true)?)?
+            .check_read(&reference)
+            .map_err(|source| ProgramError::ReadAccess {
+                image: image.to_owned(),
+                source,
+            })?;
+    }
+    Ok(())
+}
+
+fn client(policy: &HttpPolicy, keychain: impl Keychain + 'static) -> Result<Client, ProgramError> {
+    Ok(Client::new(policy.clone(), Arc::new(keychain))?)
+}
+
+fn fetch(
+    invocation: &Invocation,
+    mounted: &Mounted,
+    policy: &HttpPolicy,
+    sub_path: &SubPath,
+    out: &mut dyn Write,
+) -> Result<(), ProgramError> {
+    if invocation.variable("BLOB_URL").is_some() {
+        return Err(ProgramError::UnsupportedSource { kind: "blob" });
+    }
+    if invocation.variable("REGISTRY_IMAGE").is_some() {
+        return Err(ProgramError::UnsupportedSource { kind: "registry" });
+    }
+    let url = invocation
+        .variable("GIT_URL")
+        .ok_or(ProgramError::Missing { name: "GIT_URL" })?;
+    let revision = invocation
+        .variable("GIT_REVISION")
+        .ok_or(ProgramError::Missing { name: "GIT_REVISION" })?;
+    let keychain = GitKeychain::from_secrets(mounted.account());
+    for secret in mounted
+        .account()
+        .iter()
+        .filter(|secret| secret.annotations.contains_key("kpack.io/git"))
+    {
+        let host = &secret.annotations["kpack.io/git"];
+        let _ = writeln!(out, "Loading secrets for \"{host}\" from secret \"{}\"", secret.name);
+    }
+    let shown = url
+        .parse::<source_fetch::GitUrl>()
+        .map_or_else(|_| url.to_owned(), |url| url.to_string());
+    let _ = writeln!(out, "Cloning \"{shown}\" @ \"{revision}\"...");
+    let source = ResolvedGit {
+        url: url.to_owned(),
+        revision: revision.to_owned(),
+        kind: RevisionKind::Unknown,
+        sub_path: sub_path.to_string(),
+    };
+    let http = Http::new(policy).map_err(|error| ProgramError::Fetch(Box::new(error)))?;
+    let workspace = &invocation.places.workspace;
+    let fetched = fetch_git(&source, workspace, &keychain, &http, &Limits::default())
+        .map_err(|error| ProgramError::Fetch(Box::new(error)))?;
+    let _ = writeln!(
+        out,
+        "Successfully cloned \"{shown}\" @ \"{revision}\" in path \"{}\"",
+        workspace.display()
+    );
+    write_project_metadata(invocation, &shown, revision, &fetched.revision)
+}
+
+fn write_project_metadata(
+    invocation: &Invocation,
+    url: &str,
+    revision: &str,
+    commit: &str,
+) -> Result<(), ProgramError> {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let text = format!(
+        "[source]\n  type = \"git\"\n  [source.metadata]\n    repository = {}\n    revision = {}\n  [source.version]\n    commit = {}\n",
+        quoted(url),
+        quoted(revision),
+        quoted(commit)
+    );
+    let path = invocation.places.project_metadata.join("project-metadata.toml");
+    fs::write(&path, text).map_err(at(path))
+}
+
+fn print_builder(invocation: &Invocation, out: &mut dyn Write) {
+    let part = |name| invocation.variable(name);
+    if let (Some(image), Some(name), Some(kind)) = (part("BUILDER_IMAGE"), part("BUILDER_NAME"), part("BUILDER_KIND")) {
+        let _ = writeln!(out, "Builder:\n Image: {image} \n Name: {name} \n Kind: {kind}");
+    }
+}
+
+/// One file a variable of the Build, over those of the project descriptor.
+fn write_platform_env(invocation: &Invocation) -> Result<(), ProgramError> {
+    let dir = &invocation.places.platform_env;
+    fs::create_dir_all(dir).map_err(at(dir))?;
+    for (name, value) in &invocation.env {
+        let Some(name) = name.strip_prefix("PLATFORM_ENV_") else {
+            continue;
+        };
+        if name.is_empty() || name.contains('/') || name == ".." || name == "." {
+            continue;
+        }
+        let path = dir.join(name);
+        fs::write(&path, value).map_err(at(path))?;
+    }
+    Ok(())
+}
+
+fn write_private(path: &Path, content: &[u8]) -> Result<(), ProgramError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(at(parent))?;
+    }
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|mut file| file.write_all(content)).map_err(at(path))
+}
