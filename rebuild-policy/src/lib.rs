@@ -17,7 +17,8 @@
 //!
 //! - The resources of `kpack.io/v1alpha2`: [`Image`], [`Build`], [`Builder`], [`ClusterBuilder`], [`Buildpack`],
 //!   [`ClusterBuildpack`], [`ClusterStore`], [`ClusterStack`], [`ClusterLifecycle`], [`SourceResolver`]; read them
-//!   with [`decode`], check and complete them with [`admit`].
+//!   with [`decode`], check and complete them with [`admit`];
+//!   from and to `v1alpha1` with [`convert`].
 //! - Should we build, and why: [`decide`] on a [`Situation`] gives a [`Decision`] with [`Changes`].
 //! - What an Image makes: [`next_build`], [`source_resolver`], [`cache_claim`]; what it drops: [`surplus_builds`];
 //!   how it stands: [`settled_status`], [`created_status`], [`running_status`], [`builder_missing_status`].
@@ -36,6 +37,7 @@ mod build_status;
 mod builder_status;
 mod change;
 mod change_log;
+mod convert;
 mod decide;
 mod decode;
 mod dependents;
@@ -59,6 +61,7 @@ pub use builder_status::{
 };
 pub use change::{BuildConfig, BuildpackVersion, Change, Changes, Priority, Reason};
 pub use change_log::{ChangeLogError, change_lines, change_log};
+pub use convert::{ConvertError, OLD_API_VERSION, convert};
 pub use decide::{BuilderView, DecideError, Decision, Situation, Waiting, decide};
 pub use decode::{DecodeError, decode};
 pub use dependents::{cache_claim, cache_claim_name, source_resolver};
