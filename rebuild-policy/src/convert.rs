@@ -270,9 +270,9 @@ fn builder_to_old(mut builder: Value) -> Value {
     for group in spec["order"].as_array_mut().into_iter().flatten() {
         if let Some(entries) = group["group"].as_array_mut() {
             entries.retain(|entry| entry["id"].as_str().is_some_and(|id| !id.is_empty()));
-            entries
-                .iter_mut()
-                .for_each(|entry| keep(entry, &["id", "version", "optional"]));
+            for entry in entries {
+                keep(entry, &["id", "version", "optional"]);
+            }
         }
     }
     if spec["order"].is_null() {

@@ -1,5 +1,6 @@
 //! The versions in which a kind is served, and the way between them.
 
+use rebuild_policy::ConvertError;
 use serde_json::{Value, json};
 
 use crate::{ApiError, Kind, Object};
@@ -32,16 +33,10 @@ impl Version {
     }
 
     /// Returns the document of an object in this version.
-    #[expect(clippy::unnecessary_wraps, reason = "conversions may fail")]
     pub(super) fn show(self, object: Object) -> Result<Value, ApiError> {
         match self {
             Self::Stored => Ok(object.into_value()),
-            Self::V1alpha1 => {
-                let api_version = self.api_version(object.kind());
-                let mut value = object.into_value();
-                value["apiVersion"] = json!(api_version);
-                Ok(value)
-            }
+            Self::V1alpha1 => convert(object.as_value(), &self.api_version(object.kind())),
         }
     }
 
@@ -59,8 +54,21 @@ impl Version {
             )));
         }
         if self == Self::V1alpha1 {
-            document["apiVersion"] = json!(kind.api_version());
+            document = convert(&document, &kind.api_version())?;
         }
         Object::from_value(document).map_err(|error| ApiError::bad_request(error.to_string()))
+    }
+}
+
+/// Converts where the reference does; the other kinds have the same fields in both versions.
+fn convert(document: &Value, api_version: &str) -> Result<Value, ApiError> {
+    match rebuild_policy::convert(document, api_version) {
+        Ok(converted) => Ok(converted),
+        Err(ConvertError::Kind { .. }) => {
+            let mut document = document.clone();
+            document["apiVersion"] = json!(api_version);
+            Ok(document)
+        }
+        Err(error) => Err(ApiError::bad_request(error.to_string())),
     }
 }
