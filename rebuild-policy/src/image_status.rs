@@ -41,7 +41,7 @@ pub fn running_status(image: &Image, build: &Build, builder: BuilderView<'_>, no
     let ready = Condition::new(READY, ConditionStatus::Unknown, "BuildRunning", &message, now);
     ImageStatus {
         observed_generation: image.metadata.generation,
-        conditions: with_builder(ready, image, builder, now),
+        conditions: with_builder(ready, builder, now),
         latest_build_ref: build.metadata.name.clone(),
         latest_build_image_generation: image_generation(build),
         build_counter: build_number(build).unwrap_or(image.status.build_counter),
@@ -67,7 +67,7 @@ pub fn created_status(
             image,
             Some(created),
             last,
-            with_builder(ready, image, builder, now),
+            with_builder(ready, builder, now),
             cache_claim,
         )
     }
@@ -82,8 +82,8 @@ pub fn settled_status(
     cache_claim: &str,
     now: &str,
 ) -> ImageStatus {
-    let ready = settled(image, last, source, builder, now);
-    status(image, last, last, with_builder(ready, image, builder, now), cache_claim)
+    let ready = settled(last, source, builder, now);
+    status(image, last, last, with_builder(ready, builder, now), cache_claim)
 }
 
 fn status(
@@ -110,16 +110,10 @@ fn status(
     }
 }
 
-fn settled(
-    image: &Image,
-    last: Option<&Build>,
-    source: &SourceResolver,
-    builder: BuilderView<'_>,
-    now: &str,
-) -> Condition {
+fn settled(last: Option<&Build>, source: &SourceResolver, builder: BuilderView<'_>, now: &str) -> Condition {
     let condition = |status, reason, message: &str| Condition::new(READY, status, reason, message, now);
     if !builder.is_ready() {
-        let message = builder_not_ready(image, builder);
+        let message = builder_not_ready(builder);
         return condition(ConditionStatus::False, "BuilderNotReady", &message);
     }
     if !source.is_ready() {
@@ -138,11 +132,11 @@ fn settled(
     condition(last.succeeded(), "BuildFailed", &message)
 }
 
-fn with_builder(ready: Condition, image: &Image, builder: BuilderView<'_>, now: &str) -> Vec<Condition> {
+fn with_builder(ready: Condition, builder: BuilderView<'_>, now: &str) -> Vec<Condition> {
     let builder_ready = if builder.is_ready() {
         Condition::new("BuilderReady", ConditionStatus::True, "BuilderReady", "", now)
     } else {
-        let message = builder_not_ready(image, builder);
+        let message = builder_not_ready(builder);
         Condition::new("BuilderReady", ConditionStatus::False, "BuilderNotReady", &message, now)
     };
     let up_to_date = if builder.is_up_to_date() {
@@ -160,7 +154,7 @@ fn with_builder(ready: Condition, image: &Image, builder: BuilderView<'_>, now: 
     vec![ready, builder_ready, up_to_date]
 }
 
-fn builder_not_ready(_image: &Image, builder: BuilderView<'_>) -> String {
+fn builder_not_ready(builder: BuilderView<'_>) -> String {
     let (name, namespace) = (&builder.metadata.name, &builder.metadata.namespace);
     let mut message = format!("Error: Builder '{name}' is not ready in namespace '{namespace}'");
     let cause = builder.ready_message();

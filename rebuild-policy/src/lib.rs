@@ -17,14 +17,14 @@
 //!
 //! - The resources of `kpack.io/v1alpha2`: [`Image`], [`Build`], [`Builder`], [`ClusterBuilder`], [`Buildpack`],
 //!   [`ClusterBuildpack`], [`ClusterStore`], [`ClusterStack`], [`ClusterLifecycle`], [`SourceResolver`]; read them
-//!   with [`decode`], check and complete them with [`admit`];
-//!   from and to `v1alpha1` with [`convert`].
-//! - Should we build, and why: [`decide`] on a [`Situation`] gives a [`Decision`] with [`Changes`].
-//! - What an Image makes: [`next_build`], [`source_resolver`], [`cache_claim`]; what it drops: [`surplus_builds`];
+//!   with [`decode()`], check and complete them with [`admit()`];
+//!   from and to `v1alpha1` with [`convert()`].
+//! - Should we build, and why: [`decide()`] on a [`Situation`] gives a [`Decision`] with [`Changes`].
+//! - What an Image makes: [`next_build()`], [`source_resolver`], [`cache_claim`]; what it drops: [`surplus_builds`];
 //!   how it stands: [`settled_status`], [`created_status`], [`running_status`], [`builder_missing_status`].
 //! - The Pod of a Build: [`plan_pod`] asks a [`PodWorld`] and makes it with [`build_pod`].
-//! - How things stand: [`build_status`] (from the Pod), [`resolved_status`], [`builder_failed_status`],
-//!   [`ready_conditions`]. What a build tells: [`BuildMetadata`], [`change_log`].
+//! - How things stand: [`build_status()`] (from the Pod), [`resolved_status`], [`builder_failed_status`],
+//!   [`ready_conditions`]. What a build tells: [`BuildMetadata`], [`change_log()`].
 //!
 //! Not here: clocks, files, registries, clusters (see `kpack-engine`), reading and assembling builder images (see
 //! `cnb-order`, `cnb-layers`).

@@ -78,7 +78,8 @@ pub struct ResolvedSource {
 impl ResolvedSource {
     /// Returns the source that a Build takes: the resolved one in the form of a wish.
     ///
-    /// What resolving does not keep (`stripComponents` in the reference's Image path excepted here) is not in it.
+    /// # Deviation
+    /// `stripComponents` of an archive is in it; the reference's resolver loses it.
     pub fn to_source_config(&self) -> SourceConfig {
         let mut config = SourceConfig::default();
         if let Some(git) = &self.git {
