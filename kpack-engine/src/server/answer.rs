@@ -39,6 +39,15 @@ impl Answer {
         }
     }
 
+    pub(super) fn bytes(body: Vec<u8>, content_type: &'static str) -> Self {
+        Self {
+            status: 200,
+            content_type,
+            warnings: Vec::new(),
+            body: Body::Whole(body),
+        }
+    }
+
     pub(super) fn created(value: &Value) -> Self {
         Self {
             status: 201,

@@ -75,6 +75,13 @@ impl Api {
             Route::GroupVersion { group, version } => {
                 discovery::resource_list(&group, &version).map(|document| Answer::json(&document))
             }
+            Route::OpenApiV2 => Ok(Answer::bytes(openapi::version_2(), openapi::V2_TYPE)),
+            Route::Definitions => Ok(Answer::json(&json!({
+                "kind": "CustomResourceDefinitionList",
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "metadata": {"resourceVersion": "1"},
+                "items": [],
+            }))),
             Route::OpenApi(parts) => openapi::document(&parts).map(|document| Answer::json(&document)),
         }
     }

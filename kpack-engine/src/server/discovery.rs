@@ -22,6 +22,17 @@ const ALL_VERBS: [&str; 8] = [
     "update",
     "watch",
 ];
+/// The same in the order in which real servers list those of custom kinds.
+const CUSTOM_VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
 const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 /// The groups beside core, with their versions, the preferred one first.
@@ -79,10 +90,14 @@ impl Resource {
             singular: kind.singular(),
             kind: kind.name(),
             namespaced: kind.is_namespaced(),
-            verbs: ALL_VERBS
-                .into_iter()
-                .filter(|verb| kind != Kind::Namespace || *verb != "deletecollection")
-                .collect(),
+            verbs: match kind {
+                kind if kind.is_kpack() => CUSTOM_VERBS.to_vec(),
+                Kind::Namespace => ALL_VERBS
+                    .into_iter()
+                    .filter(|verb| *verb != "deletecollection")
+                    .collect(),
+                _ => ALL_VERBS.to_vec(),
+            },
             short_names: kind.short_names(),
             categories,
             subresources,
@@ -157,10 +172,13 @@ impl Resource {
 fn resources(group: &str, version: &str) -> Vec<Resource> {
     let kinds = Kind::all().filter(|kind| kind.group() == group && Version::of(*kind, version).is_some());
     let reviews = REVIEWS.iter().filter(|(owner, ..)| *owner == group && version == "v1");
-    kinds
+    let mut found: Vec<_> = kinds
         .map(Resource::of)
         .chain(reviews.map(|(_, plural, kind)| Resource::review(plural, kind)))
-        .collect()
+        .collect();
+    // Clients show the kinds of a category in this order.
+    found.sort_by_key(|resource| resource.plural);
+    found
 }
 
 fn versions_of(group: &str) -> Option<&'static [&'static str]> {

@@ -110,17 +110,26 @@ fn response(answer: Answer) -> Response<Outgoing> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    for warning in answer.warnings {
-        let text: String = warning
-            .chars()
-            .filter(|c| !c.is_control())
-            .map(|c| if c == '"' { '\'' } else { c })
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+    for warning in &answer.warnings {
+        if let Ok(value) = HeaderValue::from_bytes(&warning_header(warning)) {
             headers.append(header::WARNING, value);
         }
     }
     response
+}
+
+/// # Specification
+/// RFC 7234, "Warning": code 299, no agent, the text quoted.
+fn warning_header(text: &str) -> Vec<u8> {
+    let mut value = b"299 - \"".to_vec();
+    for character in text.chars().filter(|character| !character.is_control()) {
+        if matches!(character, '"' | '\\') {
+            value.push(b'\\');
+        }
+        value.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    value.push(b'"');
+    value
 }
 
 /// The body of a response.

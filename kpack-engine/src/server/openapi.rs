@@ -15,6 +15,17 @@ const DOCUMENTS: [(&str, &str); 4] = [
     ("storage.k8s.io", "v1"),
 ];
 
+/// Media type of version 2, which is asked for in this form only.
+pub(super) const V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// Returns version 2 without any path: clients before 1.27, and all that meet a kind that is not served,
+/// insist on reading it, and check nothing then.
+///
+/// The message is gnostic's `Document` {1: swagger, 2: info {1: title, 2: version}}.
+pub(super) fn version_2() -> Vec<u8> {
+    b"\x0a\x032.0\x12\x0b\x0a\x06kpackd\x12\x010".to_vec()
+}
+
 /// Returns the index (no parts) or the document of one group and version.
 pub(super) fn document(parts: &[String]) -> Result<Value, ApiError> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();

@@ -23,6 +23,10 @@ pub(super) enum Route {
     Health,
     /// `/openapi/v3` and below it.
     OpenApi(Vec<String>),
+    /// `/openapi/v2`
+    OpenApiV2,
+    /// The definitions of custom kinds, of which there are none: kpack's kinds are built in.
+    Definitions,
     /// A question about the caller: `selfsubjectaccessreviews` and its like.
     Review(String),
     /// One or all objects of a kind.
@@ -60,6 +64,9 @@ impl Route {
             }),
             ["version"] => Ok(Self::Version),
             ["healthz" | "livez" | "readyz", ..] => Ok(Self::Health),
+            ["openapi", "v2"] => Ok(Self::OpenApiV2),
+            // Clients look here before they say that a kind is not served.
+            ["apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"] => Ok(Self::Definitions),
             ["openapi", "v3", rest @ ..] => Ok(Self::OpenApi(rest.iter().map(|part| (*part).to_owned()).collect())),
             ["apis", "authorization.k8s.io" | "authentication.k8s.io", "v1", review] => {
                 Ok(Self::Review((*review).to_owned()))

@@ -50,18 +50,18 @@ fn create_locked(
     rules::check_names(&object)?;
     let kind = object.kind();
     check_namespace(shared, &object)?;
-    if shared.find(kind, object.namespace(), object.name()).is_some() {
-        return Err(ApiError::AlreadyExists {
-            kind,
-            name: object.name().to_owned(),
-        });
-    }
     if kind.has_status() {
         object.remove("status");
     }
     rules::set_defaults(&mut object)?;
     let admitted = admission::admit(shared, object, None, &options.caller)?;
     let mut object = admitted.object;
+    if shared.find(kind, object.namespace(), object.name()).is_some() {
+        return Err(ApiError::AlreadyExists {
+            kind,
+            name: object.name().to_owned(),
+        });
+    }
     if kind.has_status()
         && let Some(status) = rules::first_status(kind)
     {
