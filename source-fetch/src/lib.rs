@@ -14,6 +14,9 @@
 //!
 //! - Git: [`GitSource`] → [`resolve_git`] (one listing of the refs that can match) → [`ResolvedGit`] →
 //!   [`fetch_git`] (that commit alone, checked out beneath a directory). Credentials: [`GitKeychain`].
+//! - Archives behind urls: [`BlobSource`] → [`fetch_blob`] → [`FetchedBlob`]. Credentials: [`BlobKeychain`].
+//! - Images whose layers are the source: [`fetch_image`] → [`FetchedImage`].
+//! - What was fetched, as the file that the exporter reads: [`Fetched`].
 //! - What a source says about its own build: [`ProjectDescriptor`].
 //! - Where a sub path leads: [`SubPath`], which can't leave the source.
 //!
@@ -22,16 +25,26 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod archive;
+mod beneath;
+mod blob;
+mod fetched;
 mod git;
+mod image;
 mod limits;
 mod project;
 mod sub_path;
 mod tree;
 
+pub use archive::ArchiveError;
+pub use beneath::WriteError;
+pub use blob::{BlobAuthError, BlobError, BlobKeychain, BlobSource, BlobUrl, FetchedBlob, InvalidBlobUrl, fetch_blob};
+pub use fetched::Fetched;
 pub use git::{
     FetchError, FetchedGit, GitCredential, GitKeychain, GitSource, GitUrl, InvalidGitUrl, ResolveError, ResolvedGit,
     RevisionKind, TransportError, fetch_git, resolve_git,
 };
+pub use image::{FetchedImage, ImageSourceError, fetch_image};
 pub use limits::{LimitExceeded, Limits};
 pub use project::{ProjectDescriptor, ProjectError, ProjectReport, process_project_descriptor};
 pub use sub_path::{InvalidSubPath, SubPath};

@@ -1,0 +1,6 @@
+//! Images whose layers are the source.
+
+mod document;
+mod fetch;
+
+pub use fetch::{FetchedImage, ImageSourceError, fetch_image};
