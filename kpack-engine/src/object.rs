@@ -77,7 +77,7 @@ impl Object {
     /// # Errors
     /// When a field has another type than `T` wants.
     pub fn typed<T: DeserializeOwned>(&self) -> Result<T, InvalidObject> {
-        serde_path(&self.value).map_err(|source| InvalidObject::Decode {
+        T::deserialize(&self.value).map_err(|source| InvalidObject::Decode {
             kind: self.kind,
             name: self.name().to_owned(),
             source,
@@ -406,10 +406,6 @@ fn check_metadata(metadata: &Value) -> Result<(), InvalidObject> {
         }
     }
     Ok(())
-}
-
-fn serde_path<T: DeserializeOwned>(value: &Value) -> Result<T, serde_json::Error> {
-    T::deserialize(value)
 }
 
 fn text_map(value: Option<&Value>) -> BTreeMap<String, String> {
