@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 /// Why a sub path cannot be mounted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SubPathError {
-    #[error("sub path {sub:?} is not a relative path without `..`")]
+    #[error("sub path {sub:?} holds `..`")]
     Form { sub: String },
     #[error("sub path {sub:?} leaves the volume or leads through a broken link")]
     Outside { sub: String },
@@ -82,7 +82,8 @@ fn parts(sub: &str) -> Result<Vec<&std::ffi::OsStr>, SubPathError> {
     for component in Path::new(sub).components() {
         match component {
             Component::Normal(part) => parts.push(part),
-            Component::CurDir => {}
+            // A slash in front does not count, as in the sub path of a source.
+            Component::CurDir | Component::RootDir => {}
             _ => return Err(SubPathError::Form { sub: sub.to_owned() }),
         }
     }
@@ -140,7 +141,8 @@ mod tests {
                 "{bad}"
             );
         }
-        for bad in ["..", "a/../..", "/etc"] {
+        assert_eq!(sub_path(&root, "/real/deep/").unwrap(), root.join("real/deep"));
+        for bad in ["..", "a/../.."] {
             assert!(matches!(sub_path(&root, bad), Err(SubPathError::Form { .. })), "{bad}");
         }
     }

@@ -63,7 +63,9 @@ impl ContainerInputs<'_> {
             let home = user.home.clone().unwrap_or_else(|| "/".to_owned());
             env.all.push(("HOME".to_owned(), home));
         }
-        env.all.push(("HOSTNAME".to_owned(), self.hostname()));
+        if !env.all.iter().any(|(name, _)| name == "HOSTNAME") {
+            env.all.push(("HOSTNAME".to_owned(), self.hostname()));
+        }
         Ok(Bundle {
             id: self.id.to_owned(),
             hostname: self.hostname(),

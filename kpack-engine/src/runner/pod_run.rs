@@ -238,6 +238,10 @@ impl PodRun {
         let (reason, message) = match (&outcome.not_started, outcome.exit_code) {
             (Some(problem), _) => ("StartError", problem.clone()),
             (None, 0) => ("Completed", message(0, &outcome.tail)),
+            // Nobody but the kernel, for want of memory, kills what this did not kill.
+            (None, 137) if container.resources.limits.contains_key("memory") && self.stop.reason().is_none() => {
+                ("OOMKilled", message(137, &outcome.tail))
+            }
             (None, code) => ("Error", message(code, &outcome.tail)),
         };
         let exit_code = if outcome.not_started.is_some() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cnb_layers::{Digest, ImageSource, Platform, Reference, UnpackOptions};
-use registry_auth::{AnonymousKeychain, Keychain, KubernetesKeychain, KubernetesSecret};
+use registry_auth::{AnonymousKeychain, Chain, Keychain, KubernetesKeychain, KubernetesSecret};
 
 use super::ImageRouter;
 use super::lookup::data;
@@ -123,10 +123,12 @@ fn keychain(resources: &dyn Resources, namespace: &str, spec: &PodSpec) -> Resul
     if pull.is_empty() && account.is_empty() {
         return Ok(Arc::new(AnonymousKeychain));
     }
-    let keychain = KubernetesKeychain::for_controller(&account, &pull);
-    Ok(Arc::new(
-        keychain.map_err(|error| NotStarted::config(with_causes(&error)))?,
-    ))
+    let keychain = |account: &[KubernetesSecret], pull: &[KubernetesSecret]| {
+        let keychain = KubernetesKeychain::for_controller(account, pull);
+        keychain.map_err(|error| NotStarted::config(with_causes(&error)))
+    };
+    let of_node = keychain(&[], &pull)?;
+    Ok(Arc::new(Chain::default().then(of_node).then(keychain(&account, &[])?)))
 }
 
 fn kubernetes_secret(secret: &Object) -> Result<KubernetesSecret, NotStarted> {

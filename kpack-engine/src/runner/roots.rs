@@ -163,7 +163,10 @@ fn unpack_into(
     fs::create_dir_all(&root).map_err(|source| io_error("create", &root, source))?;
     unpack(source, reference, image, &root, options)?;
     let config = begun.join("config.json");
-    fs::write(&config, image.config_json()).map_err(|source| io_error("write", &config, source))
+    fs::write(&config, image.config_json()).map_err(|source| io_error("write", &config, source))?;
+    // A root is never looked at again: after a power failure it must be whole or absent.
+    let synced = fs::File::open(&config).and_then(|file| Ok(rustix::fs::syncfs(file)?));
+    synced.map_err(|source| io_error("write", begun, source))
 }
 
 /// Counts as a use until it becomes a [`Root`].

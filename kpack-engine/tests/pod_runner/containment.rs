@@ -135,3 +135,22 @@ fn sleeps(seconds: &str) -> bool {
         .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
         .any(|line| line.ends_with(wanted.as_bytes()))
 }
+
+#[test]
+fn a_container_that_takes_more_memory_than_it_may_is_killed_and_says_so() {
+    let Some(world) = World::new(|_| {}) else { return };
+    if std::fs::metadata("/sys/fs/cgroup/kpackd").is_err() && std::fs::metadata("/sys/fs/cgroup/memory/kpackd").is_err()
+    {
+        eprintln!("not tested here: no control groups");
+        return;
+    }
+    // The shell keeps all that it reads.
+    let mut main = container("main", "text=$(yes 0123456789 | head -c 200000000); echo BAD");
+    main["resources"] = json!({"limits": {"memory": "32Mi"}});
+    let (_, log) = world.run("a", json!({"containers": [main]}));
+    assert!(!log.contains("BAD"), "{log}");
+    let pod = world.get("a");
+    let reason = pod.text("/status/containerStatuses/0/state/terminated/reason");
+    assert_eq!(reason, Some("OOMKilled"));
+    assert_eq!(pod.text("/status/qosClass"), Some("Burstable"));
+}

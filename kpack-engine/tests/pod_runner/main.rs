@@ -3,6 +3,7 @@
 
 mod containment;
 mod crash;
+mod credentials;
 mod pods;
 mod volumes;
 mod world;

@@ -12,10 +12,20 @@ fn a_container_runs_as_the_images_user_with_its_environment() {
     let Some(world) = World::new(|_| {}) else { return };
     let (code, log) = world.run(
         "a",
-        script("id -u; id -g; echo $FROM_IMAGE $HOME; hostname; cat /etc/hostname; echo error >&2"),
+        script("id -u; id -g; echo $FROM_IMAGE $HOME; hostname; cat /etc/hostname"),
     );
-    assert_eq!(log, "1001\n1002\nyes /home/cnb\na\na\nerror\n");
+    assert_eq!(log, "1001\n1002\nyes /home/cnb\na\na\n");
     assert_eq!(code, 0);
+}
+
+#[test]
+fn both_streams_of_a_container_go_to_its_log() {
+    let Some(world) = World::new(|_| {}) else { return };
+    let (_, log) = world.run("a", script("echo output; echo problem >&2"));
+    let mut lines: Vec<&str> = log.lines().collect();
+    // As on a node, nothing promises the order between the two.
+    lines.sort_unstable();
+    assert_eq!(lines, ["output", "problem"]);
 }
 
 #[test]

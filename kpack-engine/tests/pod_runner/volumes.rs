@@ -36,7 +36,7 @@ fn a_secret_is_seen_by_the_containers_that_mount_it_and_by_no_other() {
     let log = world.log("a", "with");
     assert!(log.starts_with("secret"), "{log}");
     assert!(log.contains("-r--r--r-- 1 0 2003"), "{log}");
-    assert!(log.ends_with("read only\n"), "{log}");
+    assert!(log.contains("\nread only\n"), "{log}");
     let files = world.data_dir().join("pods").join(world.get("a").uid());
     assert!(!files.exists(), "files of the pod are left");
 }
@@ -143,7 +143,7 @@ fn a_sub_path_is_mounted_and_cannot_leave_the_volume() {
     assert_eq!(run("b", "./link").1, "app\n");
     assert!(run("c", "root").0.contains("leaves the volume"));
     assert!(run("d", "root/etc").0.contains("leaves the volume"));
-    assert!(run("e", "../..").0.contains("not a relative path"));
+    assert!(run("e", "../..").0.contains("holds `..`"));
 }
 
 #[test]
