@@ -17,7 +17,7 @@ use super::pod_run::{Node, PodRun};
 use super::privilege::Privilege;
 use super::pull::Puller;
 use super::roots::Roots;
-use super::sandbox::{Stop, StopReason, forget, remove_tree};
+use super::sandbox::{Stop, StopReason, forget, kill_orphans, remove_tree};
 use super::spec::PodSpec;
 use super::status::{Phase, queued, refused};
 use super::{RunnerOptions, StartError};
@@ -309,6 +309,7 @@ fn clean(node: &Node) -> Result<(), StartError> {
     for dir in [node.state_dir(), node.claims_dir()] {
         make_dir(&dir).map_err(|source| io_error("create", &dir, source))?;
     }
+    kill_orphans(&node.state_dir());
     for id in names_in(&node.state_dir())? {
         forget(&node.machine, &node.state_dir(), &id);
     }

@@ -36,7 +36,13 @@ pub(super) struct Sandbox {
 
 /// Ends a sandbox from anywhere; does nothing when it has ended.
 #[derive(Clone)]
-pub(super) struct KillSwitch(Arc<OwnedFd>);
+pub(super) struct KillSwitch(Arc<Switch>);
+
+struct Switch {
+    pidfd: OwnedFd,
+    /// The outermost process; `None` when it has been waited for, and its number may be another's.
+    pid: Mutex<Option<Pid>>,
+}
 
 /// How a container ended.
 #[derive(Debug)]
@@ -105,7 +111,11 @@ impl Sandbox {
         let child = command.spawn()?;
         // The command holds the pipe's writing end; while it lives, the log would never end.
         drop(command);
-        let kill = KillSwitch(Arc::new(pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?));
+        let pid = Pid::from_child(&child);
+        let kill = KillSwitch(Arc::new(Switch {
+            pidfd: pidfd_open(pid, PidfdFlags::empty())?,
+            pid: Mutex::new(Some(pid)),
+        }));
         let log = std::thread::spawn(move || copy_log(reader, log));
         Ok(Self {
             dir: dir.to_owned(),
@@ -122,7 +132,12 @@ impl Sandbox {
 
     /// Waits until the container and all that it started have ended.
     pub(super) fn wait(mut self) -> io::Result<Outcome> {
-        let status = self.child.wait()?;
+        while !self.kill.wait_timeout(std::time::Duration::from_secs(3600)) {}
+        let status = {
+            let mut pid = self.kill.0.pid.lock().unwrap_or_else(PoisonError::into_inner);
+            *pid = None;
+            self.child.wait()?
+        };
         let writer = self.log.join();
         let tail = writer.map_or_else(|_| String::new(), |writer| writer.tail());
         let exit_code = exit_code(status);
@@ -139,20 +154,77 @@ impl Sandbox {
 
 impl KillSwitch {
     /// Kills the sandbox; [`Sandbox::wait`] returns soon.
+    ///
+    /// What the outermost process has started is killed first: only a moment after its start does the kernel do that by
+    /// itself. The outermost process is stopped meanwhile, so that it starts nothing that is not seen.
     pub(super) fn kill(&self) {
-        // It may have ended, which is as good.
-        let _ = pidfd_send_signal(&*self.0, Signal::KILL);
+        let pid = self.0.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pid) = *pid else { return };
+        // Whatever has ended before it is signalled is as good as killed.
+        let _ = pidfd_send_signal(&self.0.pidfd, Signal::STOP);
+        for _ in 0..1000 {
+            if !matches!(process_state(pid), Some((b'R' | b'S' | b'D', _))) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        for child in
+            processes().filter(|child| process_state(*child).is_some_and(|(_, parent)| parent == pid.as_raw_pid()))
+        {
+            // Its number is its own until its parent, which is stopped, waits for it.
+            if let Ok(child) = pidfd_open(child, PidfdFlags::empty()) {
+                let _ = pidfd_send_signal(&child, Signal::KILL);
+            }
+        }
+        let _ = pidfd_send_signal(&self.0.pidfd, Signal::KILL);
     }
 
     /// Waits until the sandbox has ended, at most `timeout`; says whether it has.
     pub(super) fn wait_timeout(&self, timeout: std::time::Duration) -> bool {
-        let mut fds = [rustix::event::PollFd::new(&*self.0, rustix::event::PollFlags::IN)];
+        let mut fds = [rustix::event::PollFd::new(&self.0.pidfd, rustix::event::PollFlags::IN)];
         let timeout = rustix::event::Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
         rustix::event::poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
     }
+}
+
+/// Kills the sandboxes that a killed process left behind: those whose runtime keeps what it knows in `state_dir`.
+///
+/// The kernel ends sandboxes with the process that started them, except in their first moment.
+pub(super) fn kill_orphans(state_dir: &Path) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let is_sandbox = |pid: &Pid| {
+        let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.contains(&state_dir.as_os_str().as_bytes()) && words.contains(&&b"--bundle"[..])
+    };
+    for pid in processes() {
+        // The number may be another's by the time it is looked at, so it is looked at again.
+        if is_sandbox(&pid)
+            && let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
+            && is_sandbox(&pid)
+        {
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+        }
+    }
+}
+
+fn processes() -> impl Iterator<Item = Pid> {
+    let list = fs::read_dir("/proc").into_iter().flatten().flatten();
+    list.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// Returns the kernel's letter for what a process does, and its parent's number.
+fn process_state(pid: Pid) -> Option<(u8, i32)> {
+    let text = fs::read(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    // The name before it, in parentheses, may hold anything.
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = text.get(end + 1..)?.split(|byte| *byte == b' ').skip(1);
+    let state = *fields.next()?.first()?;
+    let parent = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    Some((state, parent))
 }
 
 /// Removes what the runtime remembers of a container that has ended, its control group too.
@@ -332,6 +404,8 @@ impl Stop {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt as _;
+
     use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
     use super::*;
@@ -342,13 +416,37 @@ mod tests {
         let top = dir.path().join("top");
         fs::create_dir(&top).unwrap();
         let mut here = OwnedFd::from(File::open(&top).unwrap());
-        for _ in 0..20_000 {
+        for _ in 0..3000 {
             mkdirat(&here, "d", Mode::RWXU).unwrap();
             here = openat(&here, "d", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
         }
         drop(here);
         remove_tree(&top).unwrap();
         assert!(!top.exists());
+    }
+
+    #[test]
+    fn a_sandbox_that_an_earlier_process_left_is_known_by_its_state_directory() {
+        let sleeper = |words: [&str; 2]| {
+            let mut command = Command::new("sh");
+            let script = "while :; do sleep 0.01; done";
+            command
+                .args(["-c", script])
+                .args(words)
+                .arg0("runtime")
+                .process_group(0);
+            command.spawn().unwrap()
+        };
+        let mut ours = sleeper(["/test/state/5d0c", "--bundle"]);
+        let mut other = sleeper(["/test/state/other", "--bundle"]);
+        // The child is a copy of this process until it is the other program.
+        while process_state(Pid::from_child(&ours)).is_none() {}
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        kill_orphans(Path::new("/test/state/5d0c"));
+        assert_eq!(ours.wait().unwrap().signal(), Some(9));
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 
     #[test]

