@@ -4,7 +4,6 @@ mod build;
 mod builder;
 mod cluster;
 mod config;
-mod helper;
 mod image;
 mod kubeconfig;
 mod lifecycle;

@@ -13,7 +13,7 @@ use cnb_layers::{Image, ImageSource, LayoutStore, Platform, RegistryStore, copy_
 use registry_auth::{
     Chain, Credential, DockerConfig, DockerConfigPlaces, Keychain, KeychainError, Reference, Repository,
 };
-use registry_client::{Client, HttpPolicy, ProxyPolicy};
+use registry_client::{Client, HelperPrograms, HttpPolicy, ProxyPolicy};
 
 use crate::print::Printer;
 
@@ -150,11 +150,9 @@ fn user_keychain() -> anyhow::Result<Chain> {
     };
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let config = DockerConfig::from_json(&bytes).with_context(|| format!("cannot understand {}", path.display()))?;
-    Ok(chain.then(
-        config
-            .at(path.display())
-            .with_helpers(Arc::new(crate::helper::Programs)),
-    ))
+    let directories = env::var_os("PATH").unwrap_or_default();
+    let helpers = HelperPrograms::in_directories(env::split_paths(&directories)).with_environment(env::vars_os());
+    Ok(chain.then(config.at(path.display()).with_helpers(Arc::new(helpers))))
 }
 
 /// `KP_REGISTRY_HOSTNAME`, `_USERNAME` and `_PASSWORD`, each with the same suffix or none.

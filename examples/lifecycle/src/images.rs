@@ -1,14 +1,12 @@
 //! The registries of a phase: credentials, connections, and what the phase may do there.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use cnb_layers::RegistryStore;
-use registry_auth::{Chain, DockerConfig, DockerConfigPlaces, EnvKeychain, HelperOutput, HelperRunner, Keychain};
-use registry_client::{Client, HttpPolicy, ProxyPolicy};
+use registry_auth::{Chain, DockerConfig, DockerConfigPlaces, EnvKeychain, Keychain};
+use registry_client::{Client, HelperPrograms, HttpPolicy, ProxyPolicy};
 
 use crate::env::Env;
 use crate::failure::{Failure, code, with_causes};
@@ -64,52 +62,12 @@ fn docker_config(env: &Env) -> Result<Option<DockerConfig>, Failure> {
     };
     let config = DockerConfig::from_json(&text)
         .map_err(|error| failed(format!("{}: {}", path.display(), with_causes(&error))))?;
-    let config = config.at(path.display()).with_helpers(Arc::new(Helpers));
+    let directories = env.get("PATH").unwrap_or_default();
+    let helpers = HelperPrograms::in_directories(std::env::split_paths(directories))
+        .with_environment(env.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let config = config.at(path.display()).with_helpers(Arc::new(helpers));
     Ok(Some(match env.text("DOCKER_AUTH_CONFIG") {
         Some(text) => config.with_auth_config(&text),
         None => config,
     }))
-}
-
-/// Runs `docker-credential-*` programs found in the PATH.
-struct Helpers;
-
-/// How long a helper may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-impl HelperRunner for Helpers {
-    fn run(&self, helper: &str, server: &str) -> io::Result<HelperOutput> {
-        let mut child = Command::new(format!("docker-credential-{helper}"))
-            .arg("get")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A helper that does not read its input says itself what is wrong.
-            let _ = stdin.write_all(server.as_bytes());
-        }
-        let mut pipe = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let reader = std::thread::spawn(move || {
-            let mut stdout = Vec::new();
-            pipe.by_ref().take(1 << 20).read_to_end(&mut stdout).map(|_| stdout)
-        });
-        let started = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if started.elapsed() > PATIENCE {
-                child.kill()?;
-                child.wait()?;
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the helper takes too long"));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let stdout = reader.join().map_err(|_| io::ErrorKind::Other)??;
-        Ok(HelperOutput {
-            success: status.success(),
-            stdout,
-        })
-    }
 }
