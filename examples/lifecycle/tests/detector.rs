@@ -112,10 +112,10 @@ fn check_log(expect: &Value, level: &str, log: &str) -> Result<(), String> {
             false => Err(format!("log is none of {any:#?}\n{log}")),
         };
     }
-    if let Some(tail) = expect[format!("log_{level}_tail")].as_str() {
-        if !log.ends_with(tail) {
-            return Err("the end of the long log differs".to_owned());
-        }
+    if let Some(tail) = expect[format!("log_{level}_tail")].as_str()
+        && !log.ends_with(tail)
+    {
+        return Err("the end of the long log differs".to_owned());
     }
     Ok(())
 }

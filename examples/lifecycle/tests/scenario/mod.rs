@@ -257,7 +257,7 @@ pub(crate) fn normal(text: &str, root: &Path) -> String {
     for line in text.split_inclusive('\n') {
         match line.strip_prefix("Timer: ").and_then(|rest| rest.split_once(' ')) {
             Some((what, rest)) if rest.starts_with("started at") => {
-                out.push_str(&format!("Timer: {what} started at <time>\n"))
+                out.push_str(&format!("Timer: {what} started at <time>\n"));
             }
             Some((what, _)) => out.push_str(&format!("Timer: {what} ran for <duration> and ended at <time>\n")),
             None => out.push_str(line),
@@ -305,17 +305,16 @@ fn plan_directories(text: &str) -> String {
 
 /// Cuts the words that come from the TOML decoder or the operating system off each error line.
 pub(crate) fn without_foreign_words(log: &str) -> String {
-    log.lines()
-        .map(|line| {
-            let mut line = line;
-            for mark in ["toml: ", ": open ", "Checking for match against descriptor"] {
-                if let Some(at) = line.find(mark) {
-                    line = &line[..at];
-                }
+    let mut text = String::new();
+    for mut line in log.lines() {
+        for mark in ["toml: ", ": open ", "Checking for match against descriptor"] {
+            if let Some(at) = line.find(mark) {
+                line = &line[..at];
             }
-            format!("{line}\n")
-        })
-        .collect()
+        }
+        text.extend([line, "\n"]);
+    }
+    text
 }
 
 /// Runs `check` on all cases on a few threads and reports all that failed.
