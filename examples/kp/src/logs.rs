@@ -29,20 +29,16 @@ const STEPS: &[&str] = &[
 pub(crate) fn stream_build(cluster: &Cluster, build: &Value, timestamps: bool) -> anyhow::Result<()> {
     let labels = &build["metadata"]["labels"];
     let label = |name: &str| labels[name].as_str().unwrap_or_default();
-    let query = Cluster::by_labels(&[
-        ("image.kpack.io/image", label("image.kpack.io/image")),
-        ("image.kpack.io/buildNumber", label("image.kpack.io/buildNumber")),
-    ]);
+    let image = label("image.kpack.io/image");
+    let number = label("image.kpack.io/buildNumber");
+    let selector = format!("image.kpack.io/image={image},image.kpack.io/buildNumber={number}");
+    let query = Cluster::by_labels(&[("image.kpack.io/image", image), ("image.kpack.io/buildNumber", number)]);
     let namespace = text(build, "/metadata/namespace");
     let gone = || {
         let name = text(build, "/metadata/name");
         anyhow::anyhow!("the pod of build {name} is gone, and its logs with it")
     };
-    if cluster
-        .list(POD, namespace, query.trim_start_matches("labelSelector="))?
-        .is_empty()
-        && condition_status(build, "Succeeded") != "Unknown"
-    {
+    if cluster.list(POD, namespace, &selector)?.is_empty() && condition_status(build, "Succeeded") != "Unknown" {
         return Err(gone());
     }
     stream_pods(cluster, namespace, &query, timestamps)

@@ -13,8 +13,10 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
     command.current_dir(&workspace).args(["build", "--quiet", "--locked"]);
-    for package in ["kp", "kpackd", "lifecycle", "launcher"] {
-        command.args(["--package", package]);
+    // Named without their packages, as the alias `demo` names the walk-through: so cargo chooses the same features for
+    // both, and builds nothing twice.
+    for name in ["kp", "kpackd", "lifecycle", "launcher"] {
+        command.args(["--bin", name]);
     }
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     if profile == "release" {
