@@ -147,6 +147,9 @@ pub fn layers_to_restore(
 /// When the layers directory cannot be written. Whatever is wrong with the cache is a warning: the
 /// layer is not restored, and its buildpack makes it anew.
 pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn Log) -> Result<(), RestoreError> {
+    if let Some(notice) = cache.and_then(Cache::notice) {
+        log.info(notice);
+    }
     let cached = cache.map_or_else(CacheMetadata::default, |cache| {
         cache.metadata().unwrap_or_else(|error| {
             log.warn(format_args!("Not using the cache: {}", chain(&error)));
@@ -350,8 +353,7 @@ fn distribute_sbom(inputs: &RestoreInputs<'_>, buildpacks: &[&GroupBuildpack]) -
             }
             for layer in directories(&sbom.join(kind).join(buildpack.directory())) {
                 for (file, from) in regular_files(&layer.1) {
-                    let wanted = file.len() > "sbomjson".len() && file.starts_with("sbom") && file.ends_with("json");
-                    if wanted {
+                    if let Some(file) = sbom_name(&file) {
                         let path = to.join(format!("{}.{file}", layer.0));
                         copy(&from, &path).map_err(|source| RestoreError::Write { path, source })?;
                     }
@@ -365,6 +367,13 @@ fn distribute_sbom(inputs: &RestoreInputs<'_>, buildpacks: &[&GroupBuildpack]) -
         Err(_) => Ok(()),
     }
     .map_err(|source| RestoreError::Write { path: sbom, source })
+}
+
+/// Returns the name of a bill of materials without what follows its `json`; `None` for other files.
+fn sbom_name(file: &str) -> Option<&str> {
+    let rest = file.strip_prefix("sbom")?;
+    let end = rest.rfind("json").filter(|at| *at > 0)?;
+    Some(&file[.."sbom".len() + end + "json".len()])
 }
 
 fn directories(dir: &Path) -> Vec<(String, PathBuf)> {

@@ -1,5 +1,6 @@
 //! Extracting a layer into its own directory, and nowhere else.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -99,7 +100,8 @@ fn remove(place: LayerPlace<'_>) {
     // A leftover is harmless: its metadata says that it is not restored.
     let _ = match std::fs::symlink_metadata(&path) {
         Ok(found) if found.is_dir() => std::fs::remove_dir_all(&path),
-        _ => Ok(()),
+        Ok(_) => std::fs::remove_file(&path),
+        Err(_) => Ok(()),
     };
 }
 
@@ -121,7 +123,7 @@ fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(
             Some(Located::Inside(path)) => path,
             _ => return Err(escapes()),
         };
-        if inside.is_empty() && kind != EntryType::Directory {
+        if inside.is_empty() && !matches!(kind, EntryType::Directory | EntryType::Symlink) {
             return Err(escapes());
         }
         match kind {
@@ -211,6 +213,8 @@ struct Target<'a> {
     last: Option<(Vec<Vec<u8>>, OwnedFd)>,
     /// Directories made for their own entry, whose mode is set at the end.
     made: Vec<(Vec<Vec<u8>>, u32)>,
+    /// Links made.
+    links: BTreeSet<Vec<Vec<u8>>>,
 }
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -233,6 +237,7 @@ impl<'a> Target<'a> {
             root: None,
             last: None,
             made: Vec::new(),
+            links: BTreeSet::new(),
         })
     }
 
@@ -296,13 +301,18 @@ impl<'a> Target<'a> {
         Ok(fd.into())
     }
 
+    /// Makes a link. One that was there before is replaced, one that this tar has made is not.
     fn link(&mut self, path: &[Vec<u8>], to: &[u8]) -> Result<(), Errno> {
-        let (name, above) = path.split_last().ok_or(Errno::ISDIR)?;
-        let (parent, name) = (self.enter(above)?, OsStr::from_bytes(name));
-        match rustix::fs::symlinkat(OsStr::from_bytes(to), parent, name) {
-            Err(Errno::EXIST) => {
-                rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
-                rustix::fs::symlinkat(OsStr::from_bytes(to), parent, name)
+        let is_first = self.links.insert(path.to_vec());
+        let to = OsStr::from_bytes(to);
+        let (name, parent) = match path.split_last() {
+            Some((name, above)) => (OsStr::from_bytes(name).to_owned(), self.enter(above)?),
+            None => (self.name().to_owned(), &self.parent),
+        };
+        match rustix::fs::symlinkat(to, parent, &name) {
+            Err(Errno::EXIST) if is_first => {
+                rustix::fs::unlinkat(parent, &name, AtFlags::empty())?;
+                rustix::fs::symlinkat(to, parent, &name)
             }
             other => other,
         }

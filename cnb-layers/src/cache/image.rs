@@ -23,6 +23,7 @@ pub struct CacheImage<'a> {
     compression: Compression,
     reference: Reference,
     original: Option<Image>,
+    state: CacheImageState,
     layers: Mutex<Vec<Placed>>,
     done: AtomicBool,
 }
@@ -48,8 +49,8 @@ impl<'a> CacheImage<'a> {
         source: &'a dyn ImageSource,
         target: &'a dyn ImageTarget,
         compression: Compression,
-    ) -> Result<(Self, CacheImageState), ImageError> {
-        let found = match source.image(reference, &Platform::linux_amd64()) {
+    ) -> Result<Self, ImageError> {
+        let (original, state) = match source.image(reference, &Platform::linux_amd64()) {
             Err(ImageError::Invalid { .. } | ImageError::NoBlob { .. } | ImageError::WrongDigest { .. }) => {
                 (None, CacheImageState::Corrupt)
             }
@@ -58,17 +59,16 @@ impl<'a> CacheImage<'a> {
             Ok(Some(image)) if is_whole(&image, reference, target)? => (Some(image), CacheImageState::Found),
             Ok(Some(_)) => (None, CacheImageState::Corrupt),
         };
-        let (original, state) = found;
-        let cache = Self {
+        Ok(Self {
             source,
             target,
             compression,
             reference: reference.clone(),
             original,
+            state,
             layers: Mutex::default(),
             done: AtomicBool::new(false),
-        };
-        Ok((cache, state))
+        })
     }
 
     fn known(&self, diff_id: &DiffId) -> Result<Layer, CacheError> {
@@ -108,6 +108,17 @@ pub(crate) fn is_whole(image: &Image, reference: &Reference, target: &dyn ImageT
 }
 
 impl Cache for CacheImage<'_> {
+    fn notice(&self) -> Option<String> {
+        match self.state {
+            CacheImageState::Found => None,
+            CacheImageState::Missing => Some("Layer cache not found".to_owned()),
+            CacheImageState::Corrupt => {
+                let name = self.reference.as_given();
+                Some(format!("Ignoring cache image {name:?} because it was corrupt"))
+            }
+        }
+    }
+
     fn metadata(&self) -> Result<CacheMetadata, CacheError> {
         let label = self
             .original

@@ -26,6 +26,11 @@ use crate::{DiffId, ImageError, Layer, LayerContent, LayerError, UploadError};
 
 /// The layers of the last build, and a place for those of this one.
 pub trait Cache: Send + Sync {
+    /// Returns what users should know about the cache as it was found, such as that there is none.
+    fn notice(&self) -> Option<String> {
+        None
+    }
+
     /// Returns what the last build left; empty when there was none or it cannot be understood.
     ///
     /// # Errors

@@ -85,11 +85,10 @@ impl Cache for VolumeCache {
     fn metadata(&self) -> Result<CacheMetadata, CacheError> {
         let path = self.committed.join(METADATA);
         match fs::read(&path) {
-            Ok(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
-                Ok(CacheMetadata::from_json(&text).unwrap_or_default())
+            Ok(bytes) => Ok(first_document(&bytes)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+                Ok(CacheMetadata::default())
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(CacheMetadata::default()),
             Err(source) => Err(CacheError::Metadata { path, source }),
         }
     }
@@ -184,6 +183,15 @@ impl Cache for VolumeCache {
         }
         remove(&self.backup).map_err(|source| failed("removing", &self.backup, source))
     }
+}
+
+/// Reads the JSON document at the start of a file; what follows it does not matter, as to the reference.
+fn first_document(bytes: &[u8]) -> CacheMetadata {
+    let mut documents = serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>();
+    let first = documents.next().and_then(Result::ok);
+    first
+        .and_then(|first| CacheMetadata::from_json(&first.to_string()).ok())
+        .unwrap_or_default()
 }
 
 /// Removes a file or a directory with everything in it; missing is fine.

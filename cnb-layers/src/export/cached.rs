@@ -14,6 +14,9 @@ use crate::{DiffId, diff_id};
 /// # Errors
 /// When the cache as a whole cannot be written.
 pub fn export_cache(export: &Export<'_>, cache: &dyn Cache, log: &dyn Log) -> Result<(), CacheError> {
+    if let Some(notice) = cache.notice() {
+        log.info(notice);
+    }
     let before = cache.metadata().unwrap_or_else(|error| {
         log.warn(format_args!("Not reusing the cache: {}", with_causes(&error)));
         CacheMetadata::default()

@@ -119,9 +119,6 @@ impl<'a> Export<'a> {
         log: &dyn Log,
     ) -> Result<Self, ExportError> {
         let run_image = inputs.analyzed.run_image.as_ref().map_or("", |image| &image.reference);
-        let base_reference = parse(run_image)?;
-        let base = open_base(&base_reference, source, inputs.platform, inputs.wait, log).map_err(ExportError::Base)?;
-        let base_reference = base_reference.with_digest(base.digest());
         let previous = match inputs.analyzed.previous_image.as_deref() {
             None | Some("") => None,
             Some(name) => {
@@ -133,6 +130,9 @@ impl<'a> Export<'a> {
                 image.map(|image| (image, reference))
             }
         };
+        let base_reference = parse(run_image)?;
+        let base = open_base(&base_reference, source, inputs.platform, inputs.wait, log).map_err(ExportError::Base)?;
+        let base_reference = base_reference.with_digest(base.digest());
         Ok(Self {
             inputs,
             source,

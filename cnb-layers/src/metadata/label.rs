@@ -108,18 +108,30 @@ pub(crate) struct Keys {
     run_image: &'static str,
     top_layer: &'static str,
     data: &'static str,
+    /// Whether whole numbers become floats.
+    all_floats: bool,
 }
 
 pub(crate) const JSON: Keys = Keys {
     run_image: "runImage",
     top_layer: "topLayer",
     data: "data",
+    all_floats: true,
 };
 pub(crate) const TOML: Keys = Keys {
     run_image: "run-image",
     top_layer: "top-layer",
     data: "metadata",
+    all_floats: false,
 };
+
+impl Keys {
+    /// Returns free-form data; in JSON all numbers are floats, as for the reference.
+    fn numbers(self, value: Option<&Value>) -> Value {
+        let value = value.cloned().unwrap_or(Value::Null);
+        if self.all_floats { floats(value) } else { value }
+    }
+}
 
 impl LifecycleMetadata {
     /// Reads the text of the label; an empty text is an image without metadata.
@@ -229,9 +241,7 @@ impl BuildpackLayers {
             key: fields.text("key")?,
             version: fields.text("version")?,
             layers: fields.map("layers", |layer| LayerMetadata::read(layer, keys))?,
-            store: fields
-                .table("store")?
-                .map(|store| store.get("metadata").cloned().unwrap_or(Value::Null)),
+            store: fields.table("store")?.map(|store| keys.numbers(store.get("metadata"))),
         })
     }
 
@@ -258,7 +268,7 @@ impl LayerMetadata {
     fn read(fields: &Fields<'_>, keys: Keys) -> Result<Self, DecodeError> {
         Ok(Self {
             sha: fields.text("sha")?,
-            data: fields.get(keys.data).cloned().unwrap_or(Value::Null),
+            data: keys.numbers(fields.get(keys.data)),
             build: fields.boolean("build")?,
             launch: fields.boolean("launch")?,
             cache: fields.boolean("cache")?,
@@ -341,25 +351,13 @@ impl RebaseMetadata {
         Ok(Self {
             app: floats(app),
             sbom: rest.sbom,
-            buildpacks: rest
-                .buildpacks
-                .map(|all| all.into_iter().map(BuildpackLayers::with_floats).collect()),
+            buildpacks: rest.buildpacks,
             config: rest.config,
             launcher: rest.launcher,
             process_types: rest.process_types,
             run_image: rest.run_image,
             stack: rest.stack,
         })
-    }
-}
-
-impl BuildpackLayers {
-    fn with_floats(mut self) -> Self {
-        self.store = self.store.map(floats);
-        for layer in self.layers.values_mut() {
-            layer.data = floats(std::mem::take(&mut layer.data));
-        }
-        self
     }
 }
 

@@ -71,7 +71,7 @@ fn entry(entry: &BomEntry) -> Toml {
     if !entry.version.is_empty() {
         pairs.push(("version".to_owned(), text(&entry.version)));
     }
-    if let Some(metadata) = Toml::from_json_exactly(&entry.metadata) {
+    if let Some(metadata) = Toml::from_json(&entry.metadata) {
         pairs.push(("metadata".to_owned(), metadata));
     }
     let buildpack = vec![

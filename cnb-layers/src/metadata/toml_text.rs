@@ -15,33 +15,23 @@ pub(crate) enum Toml {
 }
 
 impl Toml {
-    /// Returns the value for JSON data; `null` in an object vanishes. Numbers are floats, as all numbers
-    /// are that have passed through JSON.
+    /// Returns the value for free-form data; `null` vanishes.
     pub(crate) fn from_json(value: &serde_json::Value) -> Option<Self> {
-        Self::read(value, false)
-    }
-
-    /// Returns the value for data that has never been JSON: whole numbers stay whole.
-    pub(crate) fn from_json_exactly(value: &serde_json::Value) -> Option<Self> {
-        Self::read(value, true)
-    }
-
-    fn read(value: &serde_json::Value, exact: bool) -> Option<Self> {
         use serde_json::Value;
         Some(match value {
             Value::Null => return None,
             Value::Bool(value) => Self::Bool(*value),
             Value::Number(number) => match number.as_i64() {
-                Some(number) if exact => Self::Integer(number),
-                _ => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+                Some(number) => Self::Integer(number),
+                None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
             },
             Value::String(text) => Self::Text(text.clone()),
-            Value::Array(items) => Self::Array(items.iter().filter_map(|item| Self::read(item, exact)).collect()),
+            Value::Array(items) => Self::Array(items.iter().filter_map(Self::from_json).collect()),
             Value::Object(map) => {
-                let mut pairs: Vec<_> = map
+                let pairs = map
                     .iter()
-                    .filter_map(|(key, value)| Some((key.clone(), Self::read(value, exact)?)))
-                    .collect();
+                    .filter_map(|(key, value)| Some((key.clone(), Self::from_json(value)?)));
+                let mut pairs: Vec<_> = pairs.collect();
                 pairs.sort_by(|a, b| a.0.cmp(&b.0));
                 Self::Table(pairs)
             }
@@ -213,12 +203,12 @@ mod tests {
     #[test]
     fn plain_keys_come_first_then_tables_and_arrays_of_tables_sorted_by_name() {
         let value = json!({"metadata": {
-            "sub": {"deep": {"key with space": 1}}, "aot": [{"q": 1}, {"q": 2}], "it": {"a": 2},
-            "s": "a", "i": 1, "b": true, "arr": [1, "x", [2.5]], "none": null,
+            "sub": {"deep": {"key with space": 1.0}}, "aot": [{"q": 1.0}, {"q": 2.0}], "it": {"a": 2.0},
+            "s": "a", "i": 1, "b": true, "arr": [1.0, "x", [2.5]], "none": null,
         }});
         assert_eq!(
             written(&value),
-            "[metadata]\n  arr = [1.0, \"x\", [2.5]]\n  b = true\n  i = 1.0\n  s = \"a\"\n\n  [[metadata.aot]]\n    q = 1.0\n\n  \
+            "[metadata]\n  arr = [1.0, \"x\", [2.5]]\n  b = true\n  i = 1\n  s = \"a\"\n\n  [[metadata.aot]]\n    q = 1.0\n\n  \
              [[metadata.aot]]\n    q = 2.0\n  [metadata.it]\n    a = 2.0\n  [metadata.sub]\n    [metadata.sub.deep]\n      \
              \"key with space\" = 1.0\n"
         );

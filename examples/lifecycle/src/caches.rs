@@ -1,12 +1,11 @@
 //! The cache of a phase: a directory, an image, or none.
 
-use cnb_layers::cache::{Cache, CacheImage, CacheImageState, VolumeCache};
-use cnb_layers::{Compression, RegistryStore};
+use cnb_layers::cache::{Cache, CacheImage, VolumeCache};
+use cnb_layers::{Compression, Reference, RegistryStore};
 
 use crate::failure::{Failure, code};
 use crate::inputs::Inputs;
 use crate::logger::Logger;
-use crate::phase;
 
 /// Warns when there is no cache.
 pub(crate) fn warn_without_cache(inputs: &Inputs, log: &Logger) {
@@ -15,31 +14,35 @@ pub(crate) fn warn_without_cache(inputs: &Inputs, log: &Logger) {
     }
 }
 
+/// Warns when there is no cache, and when an export in parallel with it has no effect therefore.
+pub(crate) fn warn_when_useless(inputs: &Inputs, log: &Logger) {
+    warn_without_cache(inputs, log);
+    if inputs.parallel && !is_configured(inputs) {
+        log.warn("Parallel export has been enabled, but it has not taken effect because no cache has been specified.");
+    }
+}
+
 /// Returns whether the platform gave a cache.
-pub(crate) fn is_configured(inputs: &Inputs) -> bool {
+fn is_configured(inputs: &Inputs) -> bool {
     inputs.cache_dir.is_some() || !inputs.cache_image.is_empty()
 }
 
 /// Opens the cache.
-pub(crate) fn open<'a>(
-    inputs: &Inputs,
-    registries: &'a RegistryStore,
-    log: &Logger,
-) -> Result<Option<Box<dyn Cache + 'a>>, Failure> {
+pub(crate) fn open<'a>(inputs: &Inputs, registries: &'a RegistryStore) -> Result<Option<Box<dyn Cache + 'a>>, Failure> {
     if !inputs.cache_image.is_empty() {
         let name = &inputs.cache_image;
-        let reference = phase::parse(name)?;
+        let reference = Reference::parse(name).map_err(|_| {
+            let reason = format!("accessing cache image {name:?}: could not parse reference: {name}");
+            Failure::because(code::FAILED, "create image cache", reason)
+        })?;
         let opened = CacheImage::open(&reference, registries, registries, Compression::default());
-        let (cache, state) = opened.map_err(|error| {
+        let cache = opened.map_err(|error| {
             let reason = format!(
                 "accessing cache image {name:?}: {}",
                 crate::failure::with_causes(&error)
             );
             Failure::because(code::FAILED, "create image cache", reason)
         })?;
-        if state == CacheImageState::Corrupt {
-            log.info(format_args!("Ignoring cache image {name:?} because it was corrupt"));
-        }
         return Ok(Some(Box::new(cache)));
     }
     let Some(dir) = &inputs.cache_dir else { return Ok(None) };

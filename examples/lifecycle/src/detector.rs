@@ -14,9 +14,6 @@ use crate::failure::{Failure, code};
 use crate::inputs::Inputs;
 use crate::logger::{Level, Logger};
 
-/// Exit code when no group passed for another reason than the modules' answers.
-const DETECT: i32 = 22;
-
 /// Runs the detector with its inputs.
 pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
     if !inputs.positional.is_empty() {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::thread;
 
+use cnb_layers::cache::Cache;
 use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache, run_image_names};
 use cnb_layers::metadata::{Analyzed, BuildMetadata, Group, LauncherVersion, ProjectMetadata, Report, RunImageNames};
 use cnb_layers::{Compression, Parents, RegistryStore, Timestamp};
@@ -22,9 +23,6 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     }
     phase::check_features(&inputs, env, log)?;
     let analyzed = resolve(&inputs, env, log)?;
-    if inputs.parallel && !caches::is_configured(&inputs) {
-        log.warn("Parallel export has been enabled, but it has not taken effect because no cache has been specified.");
-    }
     let group = files::group(&inputs.group)?;
     files::check_buildpack_apis(&group)?;
     let project = files::project(&inputs.project_metadata, log)?;
@@ -34,6 +32,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     directories.extend(inputs.cache_dir.as_deref());
     phase::drop_privileges(&inputs, &directories)?;
     log.debug("Executing command...");
+    let cache = caches::open(&inputs, &registries)?;
     let names = inputs.positional.clone();
     write_images(
         &inputs,
@@ -45,6 +44,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
         },
         env,
         &registries,
+        cache.as_deref(),
         log,
     )
 }
@@ -82,9 +82,9 @@ pub(crate) fn write_images(
     built: &Built,
     env: &Env,
     registries: &RegistryStore,
+    cache: Option<&dyn Cache>,
     log: &Logger,
 ) -> Result<(), Failure> {
-    let cache = caches::open(inputs, registries, log)?;
     let run_image_names = names_of_run_image(inputs, &built.analyzed, log)?;
     let platform = phase::platform();
     let exporting = ExportInputs {
@@ -122,7 +122,7 @@ pub(crate) fn write_images(
     write_report(inputs, &report)?;
     if let Some(cache) = cache {
         let timer = Timer::start("Cache", log);
-        if let Err(error) = export_cache(&export, &*cache, log) {
+        if let Err(error) = export_cache(&export, cache, log) {
             log.warn(format_args!("Failed to export cache: {}", with_causes(&error)));
         }
         timer.stop(log);

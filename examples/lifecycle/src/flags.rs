@@ -17,8 +17,6 @@ pub(crate) enum Kind {
     Switch,
     /// A whole number.
     Number,
-    /// A length of time such as `1h30m`.
-    Duration,
     /// Any text, as often as wanted.
     Repeated,
 }
@@ -125,7 +123,6 @@ pub(crate) fn usage(program: &str, flags: &[Flag]) -> String {
         let value = match flag.kind {
             Kind::Switch => "",
             Kind::Number => " int",
-            Kind::Duration => " duration",
             Kind::Text => " string",
             Kind::Repeated => " value",
         };
@@ -144,42 +141,8 @@ fn check(flag: &Flag, value: &OsStr) -> Result<(), Misuse> {
         Kind::Number if text.parse::<i64>().is_err() => Err(Misuse::Wrong(format!(
             "invalid value {text:?} for flag -{name}: parse error"
         ))),
-        Kind::Duration if !is_duration(&text) => Err(Misuse::Wrong(format!(
-            "invalid value {text:?} for flag -{name}: parse error"
-        ))),
         _ => Ok(()),
     }
-}
-
-/// Returns whether the text is a duration: numbers with units, such as `1.5h30m`, or a plain `0`.
-fn is_duration(text: &str) -> bool {
-    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if rest == "0" {
-        return true;
-    }
-    if rest.is_empty() {
-        return false;
-    }
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        let number = &rest[..digits];
-        if !number.bytes().any(|byte| byte.is_ascii_digit()) || number.matches('.').count() > 1 {
-            return false;
-        }
-        rest = &rest[digits..];
-        let units = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
-        let Some(unit) = units
-            .iter()
-            .filter(|unit| rest.starts_with(**unit))
-            .max_by_key(|unit| unit.len())
-        else {
-            return false;
-        };
-        rest = &rest[unit.len()..];
-    }
-    true
 }
 
 #[cfg(test)]
@@ -266,15 +229,5 @@ mod tests {
     fn repeated_flags_keep_their_order() {
         let parsed = parse(&["-tag", "b", "-tag=a"]).expect("it is well formed");
         assert_eq!(parsed.all("tag").collect::<Vec<_>>(), ["b", "a"]);
-    }
-
-    #[test]
-    fn durations_are_numbers_with_units() {
-        for good in ["336h", "1h30m", "1.5s", "0", "-2ms", "1h0m0s"] {
-            assert!(is_duration(good), "{good}");
-        }
-        for bad in ["", "1", "h", "1x", "1..5s", "1h 30m"] {
-            assert!(!is_duration(bad), "{bad}");
-        }
     }
 }

@@ -157,8 +157,6 @@ pub(crate) struct Inputs {
     pub(crate) app: PathBuf,
     /// `-build-config`
     pub(crate) build_config: PathBuf,
-    /// `-build-image`
-    pub(crate) build_image: String,
     /// `-buildpacks`
     pub(crate) buildpacks: PathBuf,
     /// `-cache-dir`
@@ -169,8 +167,6 @@ pub(crate) struct Inputs {
     pub(crate) daemon: bool,
     /// `CNB_EXEC_ENV`
     pub(crate) exec_env: String,
-    /// `-extended`
-    pub(crate) extended: PathBuf,
     /// `-extensions`
     pub(crate) extensions: PathBuf,
     /// `-force`
@@ -195,8 +191,6 @@ pub(crate) struct Inputs {
     pub(crate) layers: PathBuf,
     /// `-layout`
     pub(crate) layout: bool,
-    /// `-layout-dir`
-    pub(crate) layout_dir: Option<PathBuf>,
     /// `-log-level`
     pub(crate) log_level: String,
     /// `-no-color`
@@ -264,13 +258,11 @@ impl Inputs {
             analyzed: beneath("analyzed", "CNB_ANALYZED_PATH", "analyzed.toml"),
             app: directory("app", "CNB_APP_DIR", "/workspace"),
             build_config: directory("build-config", "CNB_BUILD_CONFIG_DIR", "/cnb/build-config"),
-            build_image: source.text("build-image", "CNB_BUILD_IMAGE"),
             buildpacks: directory("buildpacks", "CNB_BUILDPACKS_DIR", "/cnb/buildpacks"),
             cache_dir: optional("cache-dir", "CNB_CACHE_DIR"),
             cache_image: source.text("cache-image", "CNB_CACHE_IMAGE"),
             daemon: source.switch("daemon", &["CNB_USE_DAEMON"]),
             exec_env: env.text("CNB_EXEC_ENV").unwrap_or_else(|| "production".to_owned()),
-            extended: beneath("extended", "CNB_EXTENDED_DIR", "extended"),
             extensions: directory("extensions", "CNB_EXTENSIONS_DIR", "/cnb/extensions"),
             force: source.switch("force", &["CNB_FORCE_REBASE"]),
             generated: absolute(cwd, &beneath("generated", "CNB_GENERATED_DIR", "generated")),
@@ -282,7 +274,6 @@ impl Inputs {
             launcher: source.path("launcher", "", "/cnb/lifecycle/launcher"),
             launcher_sbom: source.path("launcher-sbom", "", "/cnb/lifecycle"),
             layout: source.switch("layout", &["CNB_USE_LAYOUT"]),
-            layout_dir: optional("layout-dir", "CNB_LAYOUT_DIR"),
             log_level: source
                 .given("log-level", "CNB_LOG_LEVEL")
                 .map_or_else(|| "info".into(), lossy),

@@ -1,7 +1,6 @@
 //! The phases of a build as one program: analyzer, detector, restorer, builder, exporter, creator and
 //! rebaser. The name it is called by chooses the phase; under any other name its first argument does.
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // some phases are in the making
 
 mod analyzer;
 mod api;

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use cnb_layers::RegistryStore;
+use cnb_layers::cache::Cache;
 use cnb_layers::metadata::{Analyzed, Group};
 use cnb_layers::restore::{RestoreInputs, restore};
+use cnb_layers::{RegistryAccess, RegistryStore};
 
 use crate::detector::Timer;
 use crate::env::Env;
@@ -25,7 +26,6 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     }
     phase::check_features(&inputs, env, log)?;
     caches::warn_without_cache(&inputs, log);
-    phase::check_names(&[], [inputs.cache_image.as_str()])?;
     log.debug("Ensuring privileges...");
     let registries = images::registries(&inputs, env)?;
     let mut directories = vec![inputs.layers.as_path()];
@@ -34,7 +34,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     log.debug("Executing command...");
     let group = files::group(&inputs.group)?;
     files::check_buildpack_apis(&group)?;
-    let mut analyzed = match files::analyzed(&inputs.analyzed, log) {
+    let analyzed = match files::analyzed(&inputs.analyzed, log) {
         Ok(found) => found.unwrap_or_default(),
         Err(problem) => {
             log.warn(format_args!(
@@ -44,15 +44,18 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
         }
     };
     if inputs.api.at_least(14) {
-        check_run_image(&inputs, &mut analyzed, &registries, log)?;
+        check_run_image(&inputs, &analyzed, &registries, log)?;
     }
-    bring_back(&inputs, &group, &analyzed, &registries, log)
+    let written = files::write(&inputs.analyzed, "analyzed", &analyzed.to_toml());
+    written.map_err(|problem| Failure::new(code::FAILED, problem))?;
+    let cache = caches::open(&inputs, &registries)?;
+    bring_back(&inputs, &group, &analyzed, cache.as_deref(), log)
 }
 
 /// Checks that the run image chosen before can be read now, if run.toml knows it.
 fn check_run_image(
     inputs: &Inputs,
-    analyzed: &mut Analyzed,
+    analyzed: &Analyzed,
     registries: &RegistryStore,
     log: &Logger,
 ) -> Result<(), Failure> {
@@ -70,7 +73,7 @@ fn check_run_image(
         )
     };
     let reference = cnb_layers::Reference::parse(&image.image).map_err(|_| refused())?;
-    registries.client().check_read(&reference).map_err(|_| refused())
+    RegistryAccess::check_read(registries.client(), &reference).map_err(|_| refused())
 }
 
 /// Restores layers and metadata.
@@ -78,10 +81,9 @@ pub(crate) fn bring_back(
     inputs: &Inputs,
     group: &Group,
     analyzed: &Analyzed,
-    registries: &RegistryStore,
+    cache: Option<&dyn Cache>,
     log: &Logger,
 ) -> Result<(), Failure> {
-    let cache = caches::open(inputs, registries, log)?;
     let timer = Timer::start("Restorer", log);
     let restoring = RestoreInputs {
         api: phase::api(inputs.api),
@@ -92,7 +94,7 @@ pub(crate) fn bring_back(
         skip_layers: inputs.skip_layers,
         parallelism: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
-    let restored = restore(&restoring, cache.as_deref(), log);
+    let restored = restore(&restoring, cache, log);
     timer.stop(log);
     restored.map_err(|error| Failure::of(code::RESTORE, "restore", &error))
 }

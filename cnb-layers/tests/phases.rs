@@ -1,0 +1,392 @@
+//! A build, a rebuild and a rebase, from analyze to the saved image, in memory.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use cnb_layers::analyze::{AnalyzeInputs, analyze};
+use cnb_layers::cache::{Cache, CacheImage, VolumeCache};
+use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache};
+use cnb_layers::metadata::{
+    Analyzed, Group, GroupBuildpack, LauncherVersion, LifecycleMetadata, ProjectMetadata, Report, RunImageNames, labels,
+};
+use cnb_layers::phase::{LogLevel, MemoryLog, PlatformApi};
+use cnb_layers::rebase::{RebaseError, RebaseInputs, rebase};
+use cnb_layers::restore::{RestoreInputs, restore};
+use cnb_layers::{
+    BaseImage, Compression, Image, ImageSource, LayerBuilder, MemoryStore, Parents, Platform, Reference, StoreEvent,
+    Timestamp, validate,
+};
+
+const APP: &str = "registry.example/acme/app:latest";
+
+struct World {
+    dir: tempfile::TempDir,
+    store: MemoryStore,
+    log: MemoryLog,
+    names: Vec<String>,
+    group: Group,
+    platform: Platform,
+    api: PlatformApi,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self {
+            dir: tempfile::tempdir().expect("there is room"),
+            store: MemoryStore::new(),
+            log: MemoryLog::default(),
+            names: vec![APP.to_owned(), "registry.example/acme/app:v1".to_owned()],
+            group: Group {
+                buildpacks: vec![GroupBuildpack {
+                    id: "acme/node".into(),
+                    version: "1".into(),
+                    api: "0.10".into(),
+                }],
+                extensions: Vec::new(),
+            },
+            platform: Platform::linux_amd64(),
+            api: PlatformApi::NEWEST,
+        };
+        world.push_base("registry.example/acme/run:1", "one");
+        world.write("workspace/server.js", "serve();\n");
+        world.write("cnb/launcher", "#!launcher\n");
+        fs::create_dir_all(world.disk("cache")).expect("there is room");
+        world
+    }
+
+    fn push_base(&self, name: &str, motd: &str) {
+        BaseImage::new(Platform::linux_amd64())
+            .layer("motd", LayerBuilder::new().file("etc/motd", 0o644, 0, 0, motd))
+            .env("PATH", "/usr/bin")
+            .label(labels::DISTRO_NAME, "ubuntu")
+            .label("io.buildpacks.base.homepage", motd)
+            .push(&self.store, &[reference(name)], Compression::default())
+            .expect("memory takes all");
+    }
+
+    fn disk(&self, path: &str) -> std::path::PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.disk(path);
+        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("there is room");
+        fs::write(path, text).expect("there is room");
+    }
+
+    /// Leaves what a buildpack would leave: a launch layer, a cached launch layer and a build-time cache.
+    fn build(&self, runtime: &str) {
+        for (layer, flags, content) in [
+            ("runtime", "launch", runtime),
+            ("modules", "launch = true\ncache", "modules\n"),
+            ("downloads", "cache", "zip\n"),
+        ] {
+            self.write(
+                &format!("layers/acme_node/{layer}.toml"),
+                &format!("[types]\n{flags} = true\n[metadata]\nn = 1\n"),
+            );
+            self.write(&format!("layers/acme_node/{layer}/bin/{layer}"), content);
+        }
+        let metadata = "[[processes]]\ntype = \"web\"\ncommand = [\"node\"]\nargs = []\ndirect = true\nbuildpack-id = \"acme/node\"\n";
+        self.write("layers/config/metadata.toml", metadata);
+        self.write("layers/acme_node/store.toml", "[metadata]\nseen = 2\n");
+    }
+
+    fn forget(&self) {
+        fs::remove_dir_all(self.disk("layers")).expect("it is there");
+    }
+
+    fn analyze(&self) -> Analyzed {
+        let inputs = AnalyzeInputs {
+            api: self.api,
+            names: &self.names,
+            previous_image: APP,
+            run_image: "registry.example/acme/run:1",
+            cache_image: None,
+            skip_layers: false,
+            layers_dir: Path::new("/layers"),
+            root: self.dir.path(),
+            platform: &self.platform,
+        };
+        let analyzed = analyze(&inputs, &self.store, &self.store, &self.store, &self.log).expect("all is there");
+        // Phases are separate processes: what counts is what the file holds.
+        Analyzed::from_toml(&analyzed.to_toml()).expect("it is what we wrote")
+    }
+
+    fn restore(&self, analyzed: &Analyzed, cache: &dyn Cache) {
+        fs::create_dir_all(self.disk("layers")).expect("there is room");
+        let inputs = RestoreInputs {
+            api: self.api,
+            layers_dir: Path::new("/layers"),
+            root: self.dir.path(),
+            group: &self.group,
+            metadata: &analyzed.metadata,
+            skip_layers: false,
+            parallelism: NonZeroUsize::new(2).expect("two is not zero"),
+        };
+        restore(&inputs, Some(cache), &self.log).expect("the layers directory can be written");
+    }
+
+    fn export(&self, analyzed: &Analyzed, cache: Option<&dyn Cache>) -> Result<Report, ExportError> {
+        let (lifecycle, launcher) = (self.disk("cnb"), self.disk("cnb/launcher"));
+        let inputs = ExportInputs {
+            api: self.api,
+            names: &self.names,
+            analyzed,
+            group: &self.group,
+            project: &ProjectMetadata::default(),
+            run_image_names: RunImageNames {
+                image: "registry.example/acme/run:1".into(),
+                mirrors: Vec::new(),
+            },
+            layers_dir: Path::new("/layers"),
+            app_dir: Path::new("/workspace"),
+            root: self.dir.path(),
+            launcher: &launcher,
+            launcher_version: LauncherVersion::default(),
+            sbom: SbomFiles {
+                lifecycle: &lifecycle,
+                launcher: None,
+            },
+            process_type: "web",
+            exec_env: "production",
+            uid: 1000,
+            gid: 1000,
+            parents: Parents::Given(&|_| (0o755, 1000, 1000)),
+            created: Timestamp::reproducible(),
+            compression: Compression::default(),
+            platform: &self.platform,
+            wait: &|_| (),
+        };
+        let mut export = Export::open(inputs, &self.store, &self.store, &self.log)?;
+        let report = export.run(&self.log)?;
+        if let Some(cache) = cache {
+            export_cache(&export, cache, &self.log).expect("the cache can be written");
+        }
+        let faults = validate(&self.store, &reference(APP), &self.image());
+        assert!(faults.is_empty(), "{faults:?}");
+        Ok(report)
+    }
+
+    fn rebase(&self, run_image: Option<&str>, force: bool) -> Result<Report, RebaseError> {
+        let inputs = RebaseInputs {
+            api: self.api,
+            app: APP,
+            names: &self.names,
+            run_image,
+            force,
+            platform: &self.platform,
+            wait: &|_| (),
+        };
+        rebase(&inputs, &self.store, &self.store, &self.store, &self.log)
+    }
+
+    fn volume(&self) -> VolumeCache {
+        VolumeCache::open(&self.disk("cache")).expect("it is a directory")
+    }
+
+    fn image(&self) -> Image {
+        self.store
+            .image(&reference(APP), &self.platform)
+            .expect("it is readable")
+            .expect("it is there")
+    }
+
+    fn sent(&self) -> usize {
+        let events = self.store.take_events();
+        events
+            .iter()
+            .filter(|event| matches!(event, StoreEvent::BlobWritten { .. }))
+            .count()
+    }
+
+    fn logged(&self, text: &str) -> bool {
+        self.log.lines().iter().any(|(_, line)| line == text)
+    }
+}
+
+fn reference(name: &str) -> Reference {
+    Reference::parse(name).expect("it is a name")
+}
+
+#[test]
+fn a_rebuild_without_changes_gives_the_same_image_and_sends_nothing() {
+    let world = World::new();
+    world.build("node 18\n");
+    let first = world.export(&world.analyze(), None).expect("it can be exported");
+    assert_eq!(first.tags, world.names);
+    assert!(world.logged("Adding layer 'acme/node:runtime'") && world.logged("Setting default process type 'web'"));
+    world.sent();
+    let second = world.export(&world.analyze(), None).expect("it can be exported");
+    assert_eq!(second.digest, first.digest);
+    assert_eq!(world.sent(), 0);
+    assert!(world.logged("Reusing layer 'acme/node:runtime'") && world.logged("Reused 1/1 app layer(s)"));
+}
+
+#[test]
+fn a_change_in_one_layer_sends_that_layer_and_the_config_only() {
+    let world = World::new();
+    world.build("node 18\n");
+    world.export(&world.analyze(), None).expect("it can be exported");
+    world.sent();
+    world.build("node 20\n");
+    world.export(&world.analyze(), None).expect("it can be exported");
+    assert_eq!(world.sent(), 2);
+}
+
+#[test]
+fn layers_come_back_from_either_cache_and_are_used_again() {
+    for image in [false, true] {
+        let world = World::new();
+        let name = reference("registry.example/acme/cache:latest");
+        let open = || -> Box<dyn Cache + '_> {
+            if image {
+                let opened = CacheImage::open(&name, &world.store, &world.store, Compression::default());
+                Box::new(opened.expect("memory can be reached"))
+            } else {
+                Box::new(world.volume())
+            }
+        };
+        world.build("node 18\n");
+        let first = world
+            .export(&world.analyze(), Some(&*open()))
+            .expect("it can be exported");
+        world.forget();
+        let analyzed = world.analyze();
+        world.restore(&analyzed, &*open());
+        let read = |path: &str| fs::read_to_string(world.disk(path)).ok();
+        assert_eq!(
+            read("layers/acme_node/downloads/bin/downloads").as_deref(),
+            Some("zip\n")
+        );
+        assert_eq!(
+            read("layers/acme_node/modules/bin/modules").as_deref(),
+            Some("modules\n")
+        );
+        assert_eq!(
+            read("layers/acme_node/runtime.toml").as_deref(),
+            Some("[metadata]\n  n = 1.0\n")
+        );
+        assert_eq!(
+            read("layers/acme_node/runtime/bin/runtime"),
+            None,
+            "launch layers stay in the image"
+        );
+        assert_eq!(
+            read("layers/acme_node/store.toml").as_deref(),
+            Some("[metadata]\n  seen = 2.0\n")
+        );
+
+        world.build("node 18\n");
+        let second = world
+            .export(&world.analyze(), Some(&*open()))
+            .expect("it can be exported");
+        assert_eq!(second.digest, first.digest);
+        assert!(world.logged("Reusing cache layer 'acme/node:downloads'"));
+    }
+}
+
+#[test]
+fn a_damaged_cache_is_a_miss_with_a_warning() {
+    let world = World::new();
+    world.build("node 18\n");
+    world
+        .export(&world.analyze(), Some(&world.volume()))
+        .expect("it can be exported");
+    world.forget();
+    for entry in fs::read_dir(world.disk("cache/committed")).expect("it is there") {
+        let path = entry.expect("it is there").path();
+        if path.extension().is_some_and(|extension| extension == "tar") {
+            fs::write(path, "garbage").expect("there is room");
+        }
+    }
+    world.restore(&world.analyze(), &world.volume());
+    assert!(!world.disk("layers/acme_node/downloads").exists());
+    assert!(world.disk("layers/acme_node/downloads.toml").exists());
+    let warnings = world
+        .log
+        .lines()
+        .into_iter()
+        .filter(|(level, _)| *level == LogLevel::Warn);
+    assert!(
+        warnings
+            .into_iter()
+            .any(|(_, line)| line.starts_with("Skipping restore for layer acme/node:downloads: "))
+    );
+}
+
+#[test]
+fn a_launch_layer_without_contents_is_taken_from_the_previous_image_or_refused() {
+    let world = World::new();
+    world.build("node 18\n");
+    fs::remove_dir_all(world.disk("layers/acme_node/runtime")).expect("it is there");
+    let error = world.export(&world.analyze(), None).expect_err("nobody has the layer");
+    assert_eq!(
+        error.to_string(),
+        "cannot reuse 'acme/node:runtime', previous image has no metadata for layer 'acme/node:runtime'"
+    );
+    world.build("node 18\n");
+    let first = world.export(&world.analyze(), None).expect("it can be exported");
+    fs::remove_dir_all(world.disk("layers/acme_node/runtime")).expect("it is there");
+    assert_eq!(
+        world.export(&world.analyze(), None).expect("the image has it").digest,
+        first.digest
+    );
+}
+
+#[test]
+fn a_rebase_there_and_back_keeps_the_application_and_sends_configs_only() {
+    let world = World::new();
+    world.build("node 18\n");
+    world.export(&world.analyze(), None).expect("it can be exported");
+    let built = world.image();
+    world.rebase(None, false).expect("its own base fits");
+    let on_one = world.image();
+    world.push_base("registry.example/acme/run:1", "two");
+    world.sent();
+    world.rebase(None, false).expect("a new version of the base fits");
+    let on_two = world.image();
+    assert_eq!(world.sent(), 1);
+    assert_eq!(on_two.layers()[1..], built.layers()[1..]);
+    assert_ne!(on_two.layers()[0], built.layers()[0]);
+    assert_eq!(on_two.label("io.buildpacks.base.homepage"), Some("two"));
+    let metadata = LifecycleMetadata::from_label(on_two.label(labels::LIFECYCLE_METADATA).expect("it has one"));
+    assert_eq!(
+        Some(metadata.expect("it is well formed").run_image.top_layer),
+        on_two.top_layer_of_base()
+    );
+    assert!(validate(&world.store, &reference(APP), &on_two).is_empty());
+    world.push_base("registry.example/acme/run:1", "one");
+    world.rebase(None, false).expect("the old version fits");
+    assert_eq!(world.image().digest(), on_one.digest());
+}
+
+#[test]
+fn a_base_that_the_image_does_not_know_needs_force() {
+    let world = World::new();
+    world.build("node 18\n");
+    world.export(&world.analyze(), None).expect("it can be exported");
+    world.push_base("registry.example/other/run:1", "other");
+    let before = world.image();
+    let error = world
+        .rebase(Some("registry.example/other/run:1"), false)
+        .expect_err("it is not known");
+    assert!(matches!(error, RebaseError::UnknownBase { .. }), "{error}");
+    assert_eq!(world.image().digest(), before.digest());
+    world
+        .rebase(Some("registry.example/other/run:1"), true)
+        .expect("force overrides that");
+    assert_ne!(world.image().digest(), before.digest());
+}
+
+/// The first layer of these images is all of their base.
+trait TopLayerOfBase {
+    fn top_layer_of_base(&self) -> Option<String>;
+}
+
+impl TopLayerOfBase for Image {
+    fn top_layer_of_base(&self) -> Option<String> {
+        Some(self.layers().first()?.diff_id.to_string())
+    }
+}
