@@ -176,6 +176,7 @@ pub fn fetch_git(
     // So that `git status` in the checkout compares with what was checked out.
     let mut index = repository.index().map_err(objects)?;
     index.read_tree(&tree).and_then(|()| index.write()).map_err(objects)?;
+    finish(&repository).map_err(objects)?;
     Ok(FetchedGit {
         commit: commit.id().to_string(),
         revision,
@@ -192,11 +193,22 @@ fn no_such_revision(url: &GitUrl, revision: &str, answer: &str) -> FetchError {
     }
 }
 
-/// An empty repository that takes nothing from the machine: no template, so no hooks.
+/// An empty repository in `dir/.git` that takes nothing from the machine: no template, so no hooks.
+///
+/// It is opened as a bare one: libgit2 refuses work trees that belong to another user, as the volume of a build does,
+/// and no file is written through it anyway. [`finish`] turns it into the repository of the work tree.
 fn init(dir: &Path) -> Result<Repository, git2::Error> {
     let mut options = RepositoryInitOptions::new();
-    options.external_template(false).no_reinit(true).initial_head("main");
-    Repository::init_opts(dir, &options)
+    options
+        .external_template(false)
+        .no_reinit(true)
+        .bare(true)
+        .initial_head("main");
+    Repository::init_opts(dir.join(".git"), &options)
+}
+
+fn finish(repository: &Repository) -> Result<(), git2::Error> {
+    repository.config()?.set_bool("core.bare", false)
 }
 
 fn receive(
