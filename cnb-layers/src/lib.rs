@@ -1,5 +1,41 @@
 //! Which bytes make the image, and which of them already exist?
+//!
+//! ```
+//! use cnb_layers::{
+//!     BaseImage, Compression, CopyEvent, ImageSource, LayerBuilder, MemoryStore, Platform, Reference, copy_image, validate,
+//! };
+//!
+//! let store = MemoryStore::new();
+//! let (tag, other) = (Reference::parse("reg.example/acme/run:1")?, Reference::parse("reg.example/prod/run:1")?);
+//! let image = BaseImage::new(Platform::linux_amd64())
+//!     .layer("motd", LayerBuilder::new().file("etc/motd", 0o644, 0, 0, "hello\n"))
+//!     .label("io.buildpacks.stack.id", "acme.base")
+//!     .push(&store, &[tag.clone()], Compression::default())?;
+//! assert!(validate(&store, &tag, &image).is_empty());
+//!
+//! // Within one registry no layer travels: it is mounted.
+//! let mounted = |event: CopyEvent| assert!(matches!(event, CopyEvent::Mounted(_)));
+//! let digest = copy_image(&store, &tag, &store, &[other.clone()], &mounted)?;
+//! assert_eq!(&digest, image.digest());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - Values: [`Image`] (of a [`Manifest`] and an [`ImageConfig`]), [`Descriptor`], [`Platform`]; [`DiffId`] is of
+//!   uncompressed, [`Digest`] of stored bytes. A new one is an [`ImageDraft`].
+//! - Where images are: [`ImageSource`] and [`ImageTarget`]; implemented by [`RegistryStore`], [`LayoutStore`],
+//!   [`MemoryStore`].
+//! - Making layers, in one pass: [`LayerContent`] ([`LayerBuilder`], [`Tree`], …) through [`compress_layer`] or
+//!   [`upload_layer`]; the bytes of archives: [`tar`].
+//! - Whole images: [`copy_image`], [`push_image`], [`unpack()`], [`validate()`], [`BaseImage`]; builders, buildpackages
+//!   and lifecycle images: [`builder`].
+//! - The phases of a build: [`analyze`], [`restore`] and [`export`] with a [`cache`], and [`rebase`]; what they share:
+//!   [`phase`], the documents they read and write: [`metadata`], whether a registry lets them: [`RegistryAccess`].
+//!
+//! Not here: choosing buildpacks (`cnb-order`, `cnb-detect`), running them (`cnb-build`), credentials
+//! (`registry-auth`), http (`registry-client`).
+//! Specification: OCI image specification 1.1; Platform API 0.15; the bytes of lifecycle 0.20.12.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod analyze;
 pub mod builder;
