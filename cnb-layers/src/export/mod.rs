@@ -1,6 +1,6 @@
 //! Making the image: layers, config, labels, report.
 //!
-//! [`export`] puts the layers of the buildpacks, the application and the launcher above the run image and
+//! [`Export`] puts the layers of the buildpacks, the application and the launcher above the run image and
 //! saves the result. A layer that the previous image has is hashed and not sent; any other is read once,
 //! on its way to the registry. [`export_cache`] then fills the cache of the next build.
 
