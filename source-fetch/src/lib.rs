@@ -2,21 +2,21 @@
 //!
 //! ```no_run
 //! use registry_client::{Http, HttpPolicy};
-//! use source_fetch::{GitKeychain, GitSource, Limits, fetch_git, resolve_git};
+//! use source_fetch::{Access, GitSource, fetch_git, resolve_git};
 //!
-//! let http = Http::new(&HttpPolicy::default())?;
+//! let access = Access::new(Http::new(&HttpPolicy::default())?);
 //! let source = GitSource::new("https://git.example.com/team/app", "main").with_sub_path("app");
-//! let resolved = resolve_git(&source, &GitKeychain::default(), &http)?;
+//! let resolved = resolve_git(&source, &access)?;
 //! println!("{} is commit {}", source.revision(), resolved.revision);
-//! fetch_git(&resolved, "/tmp/app".as_ref(), &GitKeychain::default(), &http, &Limits::default())?;
+//! fetch_git(&resolved, "/tmp/app".as_ref(), &access, &mut |line| println!("{line}"))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! - Any kind: [`Source`] → [`fetch`] → [`Fetched`], with an [`Access`] that holds connections, credentials and [`Limits`].
 //! - Git: [`GitSource`] → [`resolve_git`] (one listing of the refs that can match) → [`ResolvedGit`] →
 //!   [`fetch_git`] (that commit alone, checked out beneath a directory). Credentials: [`GitKeychain`].
 //! - Archives behind urls: [`BlobSource`] → [`fetch_blob`] → [`FetchedBlob`]. Credentials: [`BlobKeychain`].
 //! - Images whose layers are the source: [`fetch_image`] → [`FetchedImage`].
-//! - What was fetched, as the file that the exporter reads: [`Fetched`].
 //! - What a source says about its own build: [`ProjectDescriptor`].
 //! - Where a sub path leads: [`SubPath`], which can't leave the source.
 //!
@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod access;
 mod archive;
 mod beneath;
 mod blob;
@@ -33,18 +34,21 @@ mod git;
 mod image;
 mod limits;
 mod project;
+mod source;
 mod sub_path;
 mod tree;
 
+pub use access::{Access, Ssh};
 pub use archive::ArchiveError;
 pub use beneath::WriteError;
 pub use blob::{BlobAuthError, BlobError, BlobKeychain, BlobSource, BlobUrl, FetchedBlob, InvalidBlobUrl, fetch_blob};
 pub use fetched::Fetched;
 pub use git::{
     FetchError, FetchedGit, GitCredential, GitKeychain, GitSource, GitUrl, InvalidGitUrl, ResolveError, ResolvedGit,
-    RevisionKind, TransportError, fetch_git, resolve_git,
+    RevisionKind, TransportError, fetch_git, resolve_git, resolve_git_with_tree,
 };
 pub use image::{FetchedImage, ImageSourceError, fetch_image};
 pub use limits::{LimitExceeded, Limits};
 pub use project::{ProjectDescriptor, ProjectError, ProjectReport, process_project_descriptor};
+pub use source::{Source, SourceError, fetch};
 pub use sub_path::{InvalidSubPath, SubPath};

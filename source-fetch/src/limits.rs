@@ -17,6 +17,8 @@ pub struct Limits {
     pub unpacked: u64,
     /// Files, directories and links.
     pub entries: u64,
+    /// Objects of a git repository in one answer.
+    pub objects: u64,
     /// Length of one path in bytes.
     pub path: usize,
     /// Time for one exchange with a server to stand still.
@@ -26,12 +28,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 4 GiB received, 8 GiB and two million entries written, paths of 4,096 bytes.
+    /// 4 GiB received, 8 GiB and two million entries written, four million git objects, paths of 4,096 bytes.
     fn default() -> Self {
         Self {
             download: 4 << 30,
             unpacked: 8 << 30,
             entries: 2_000_000,
+            objects: 4_000_000,
             path: 4096,
             idle: Duration::from_secs(120),
             cancel: Arc::default(),
@@ -58,6 +61,12 @@ pub enum LimitExceeded {
     /// Too many entries.
     #[error("it has more than {limit} files; raise the limit if the source is meant to be that large")]
     Entries {
+        /// The bound.
+        limit: u64,
+    },
+    /// Too many objects.
+    #[error("more than {limit} git objects were sent; raise the limit if the source is meant to be that large")]
+    Objects {
         /// The bound.
         limit: u64,
     },

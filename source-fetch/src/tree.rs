@@ -1,11 +1,14 @@
 //! A git tree as files, each written through the handle of its directory.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use git2::{ObjectType, Repository, Tree};
 
-use crate::limits::{LimitExceeded, Limits, Spent};
+use crate::limits::{LimitExceeded, Spent};
 
 /// Why a tree could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -46,33 +49,46 @@ const LINK: i32 = 0o120_000;
 /// Directories deeper than this are no source.
 const MAX_DEPTH: usize = 512;
 
-/// Writes all files of `tree` into `dir`. Files that exist are not overwritten: that is an error.
+/// A submodule: where it is in the tree, and its commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gitlink {
+    pub(crate) path: PathBuf,
+    pub(crate) commit: git2::Oid,
+}
+
+/// Writes all files of `tree` into `root`, which must be empty but for git's own directory. Files that exist are not
+/// overwritten: that is an error.
 ///
-/// Submodules become empty directories, as git leaves them.
+/// Submodules become empty directories, as git leaves them; they are returned.
 pub(crate) fn write_tree(
     repository: &Repository,
     tree: &Tree<'_>,
-    dir: &Path,
-    limits: &Limits,
-) -> Result<(), TreeError> {
-    let root = Dir::open_ambient_dir(dir, cap_std::ambient_authority());
-    let root = root.map_err(|source| TreeError::Io {
-        path: dir.display().to_string(),
+    root: &Dir,
+    spent: &mut Spent<'_>,
+) -> Result<Vec<Gitlink>, TreeError> {
+    let odb = repository.odb().map_err(|source| TreeError::Object {
+        id: tree.id().to_string(),
+        path: String::new(),
         source,
     })?;
     let mut writer = Writer {
         repository,
-        spent: Spent::new(limits),
+        odb,
+        spent,
+        links: Vec::new(),
     };
-    writer.directory(&root, tree, &mut Vec::new(), 0)
+    writer.directory(root, tree, &mut Vec::new(), 0)?;
+    Ok(writer.links)
 }
 
-struct Writer<'a> {
+struct Writer<'a, 'l> {
     repository: &'a Repository,
-    spent: Spent<'a>,
+    odb: git2::Odb<'a>,
+    spent: &'a mut Spent<'l>,
+    links: Vec<Gitlink>,
 }
 
-impl Writer<'_> {
+impl Writer<'_, '_> {
     fn directory(&mut self, dir: &Dir, tree: &Tree<'_>, path: &mut Vec<u8>, depth: usize) -> Result<(), TreeError> {
         for entry in tree {
             let length = path.len();
@@ -81,7 +97,7 @@ impl Writer<'_> {
             }
             path.extend_from_slice(entry.name_bytes());
             self.spent.entry(path)?;
-            let shown = || String::from_utf8_lossy(path).into_owned();
+            let shown = || String::from_utf8_lossy(path).replace(|c: char| c.is_control(), "?");
             if !is_safe(entry.name_bytes()) || depth == MAX_DEPTH {
                 return Err(TreeError::Name { name: shown() });
             }
@@ -100,10 +116,18 @@ impl Writer<'_> {
                     let inner = dir.open_dir(name).map_err(io_error)?;
                     self.directory(&inner, &tree, path, depth + 1)?;
                 }
-                Some(ObjectType::Commit) => dir.create_dir(name).map_err(io_error)?,
+                Some(ObjectType::Commit) => {
+                    dir.create_dir(name).map_err(io_error)?;
+                    self.links.push(Gitlink {
+                        path: os_name(path).to_owned(),
+                        commit: entry.id(),
+                    });
+                }
                 _ => {
+                    // The size comes first: a file of gigabytes is not read to find out that it is too large.
+                    let (size, _) = self.odb.read_header(entry.id()).map_err(object_error)?;
+                    self.spent.bytes(size as u64)?;
                     let blob = self.repository.find_blob(entry.id()).map_err(object_error)?;
-                    self.spent.bytes(blob.content().len() as u64)?;
                     match entry.filemode() {
                         LINK => {
                             let target = os_name(blob.content());

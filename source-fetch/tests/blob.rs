@@ -14,7 +14,7 @@ use std::{
 use registry_auth::KubernetesSecret;
 use registry_client::{Http, HttpPolicy};
 use serde_json::Value;
-use source_fetch::{BlobAuthError, BlobError, BlobKeychain, BlobSource, Fetched, FetchedBlob, Limits, fetch_blob};
+use source_fetch::{Access, BlobAuthError, BlobError, BlobKeychain, BlobSource, Fetched, FetchedBlob, fetch_blob};
 
 /// What the server says for a path.
 #[derive(Clone, Default)]
@@ -107,8 +107,8 @@ fn serve(mut stream: TcpStream, answers: &Mutex<BTreeMap<String, Answer>>, seen:
     }
 }
 
-fn http() -> Http {
-    Http::new(&HttpPolicy::default()).expect("the default policy is valid")
+fn access() -> Access {
+    Access::new(Http::new(&HttpPolicy::default()).expect("the default policy is valid"))
 }
 
 fn fetch(url: &str, dir: &Path) -> Result<FetchedBlob, BlobError> {
@@ -116,7 +116,7 @@ fn fetch(url: &str, dir: &Path) -> Result<FetchedBlob, BlobError> {
         url: url.to_owned(),
         ..BlobSource::default()
     };
-    fetch_blob(&source, dir, None, &http(), &Limits::default())
+    fetch_blob(&source, dir, &access())
 }
 
 fn archive_of(case: &Value) -> Vec<u8> {
@@ -180,14 +180,16 @@ fn problem(case: &Value, server: &Server) -> Option<String> {
     let source = BlobSource {
         url: url.clone(),
         strip_components,
-        allow_file: false,
+        authorize: case["env"]["BLOB_AUTH"] == "true",
     };
-    let keychain = BlobKeychain::from_secrets(&secrets_of(case, place));
-    let keychain = (case["env"]["BLOB_AUTH"] == "true").then_some(&keychain);
+    let access = Access {
+        blob: BlobKeychain::from_secrets(&secrets_of(case, place)),
+        ..access()
+    };
     let outside = tempfile::tempdir().expect("a directory");
     let dir = outside.path().join("workspace");
     std::fs::create_dir(&dir).expect("a directory");
-    let result = fetch_blob(&source, &dir, keychain, &http(), &Limits::default());
+    let result = fetch_blob(&source, &dir, &access);
     if std::fs::read_dir(outside.path()).expect("readable").count() != 1 {
         return Some("it escaped".into());
     }
@@ -297,7 +299,10 @@ fn cve_2026_41506_a_credential_does_not_follow_a_redirect_to_another_origin() {
     let secret = KubernetesSecret::new("s", "Opaque")
         .with_annotation("kpack.io/blob", "localhost")
         .with_data("bearer", "tok");
-    let keychain = BlobKeychain::from_secrets([&secret]);
+    let access = Access {
+        blob: BlobKeychain::from_secrets([&secret]),
+        ..access()
+    };
     let target = other.put(
         "/a.zip",
         Answer {
@@ -315,10 +320,11 @@ fn cve_2026_41506_a_credential_does_not_follow_a_redirect_to_another_origin() {
     );
     let source = BlobSource {
         url,
+        authorize: true,
         ..BlobSource::default()
     };
     let dir = tempfile::tempdir().expect("a directory");
-    let result = fetch_blob(&source, dir.path(), Some(&keychain), &http(), &Limits::default());
+    let result = fetch_blob(&source, dir.path(), &access);
     assert!(
         matches!(result, Err(BlobError::Refused { status: 404, .. })),
         "{result:?}"
@@ -376,12 +382,10 @@ fn zip_and_gzip_bombs_end_at_the_limit() {
             url,
             ..BlobSource::default()
         };
-        let limits = Limits {
-            unpacked: 1 << 20,
-            ..Limits::default()
-        };
+        let mut access = access();
+        access.limits.unpacked = 1 << 20;
         let dir = tempfile::tempdir().expect("a directory");
-        let error = fetch_blob(&source, dir.path(), None, &http(), &limits).expect_err("too large");
+        let error = fetch_blob(&source, dir.path(), &access).expect_err("too large");
         assert!(
             matches!(&error, BlobError::Archive(error) if error.limit().is_some()),
             "{error:?}"

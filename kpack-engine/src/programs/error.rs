@@ -57,12 +57,9 @@ pub enum ProgramError {
     /// The project descriptor is wrong.
     #[error(transparent)]
     Project(#[from] source_fetch::ProjectError),
-    /// This kind of source is not supported.
-    #[error("{kind} sources are not supported by this version; use a git source")]
-    UnsupportedSource {
-        /// The kind.
-        kind: &'static str,
-    },
+    /// There is nothing to build.
+    #[error("no git url, blob url, or registry image provided")]
+    NoSource,
     /// A file could not be read or written.
     #[error("cannot access {}", path.display())]
     File {

@@ -5,7 +5,9 @@ use std::{fs, io::Write, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Ar
 use cnb_layers::Reference;
 use registry_auth::Keychain;
 use registry_client::{Client, Http, HttpPolicy};
-use source_fetch::{GitKeychain, Limits, ResolvedGit, RevisionKind, SubPath, fetch_git, process_project_descriptor};
+use source_fetch::{
+    Access, BlobKeychain, BlobSource, GitKeychain, GitSource, Source, SubPath, process_project_descriptor,
+};
 
 use super::{
     Invocation,
@@ -69,6 +71,7 @@ fn client(policy: &HttpPolicy, keychain: impl Keychain + 'static) -> Result<Clie
     Ok(Client::new(policy.clone(), Arc::new(keychain))?)
 }
 
+/// Brings the source into the workspace, and says in a file what it was.
 fn fetch(
     invocation: &Invocation,
     mounted: &Mounted,
@@ -76,64 +79,59 @@ fn fetch(
     sub_path: &SubPath,
     out: &mut dyn Write,
 ) -> Result<(), ProgramError> {
-    if invocation.variable("BLOB_URL").is_some() {
-        return Err(ProgramError::UnsupportedSource { kind: "blob" });
-    }
-    if invocation.variable("REGISTRY_IMAGE").is_some() {
-        return Err(ProgramError::UnsupportedSource { kind: "registry" });
-    }
-    let url = invocation
-        .variable("GIT_URL")
-        .ok_or(ProgramError::Missing { name: "GIT_URL" })?;
-    let revision = invocation
-        .variable("GIT_REVISION")
-        .ok_or(ProgramError::Missing { name: "GIT_REVISION" })?;
-    let keychain = GitKeychain::from_secrets(mounted.account());
-    for secret in mounted
-        .account()
-        .iter()
-        .filter(|secret| secret.annotations.contains_key("kpack.io/git"))
-    {
-        let host = &secret.annotations["kpack.io/git"];
-        let _ = writeln!(out, "Loading secrets for \"{host}\" from secret \"{}\"", secret.name);
-    }
-    let shown = url
-        .parse::<source_fetch::GitUrl>()
-        .map_or_else(|_| url.to_owned(), |url| url.to_string());
-    let _ = writeln!(out, "Cloning \"{shown}\" @ \"{revision}\"...");
-    let source = ResolvedGit {
-        url: url.to_owned(),
-        revision: revision.to_owned(),
-        kind: RevisionKind::Unknown,
-        sub_path: sub_path.to_string(),
+    let source = source(invocation, sub_path)?;
+    let annotation = match &source {
+        Source::Git(_) => Some("kpack.io/git"),
+        Source::Blob(blob) if blob.authorize => Some("kpack.io/blob"),
+        _ => None,
     };
+    for secret in mounted.account() {
+        if let Some(host) = annotation.and_then(|annotation| secret.annotations.get(annotation)) {
+            let _ = writeln!(out, "Loading secrets for \"{host}\" from secret \"{}\"", secret.name);
+        }
+    }
     let http = Http::new(policy).map_err(|error| ProgramError::Fetch(Box::new(error)))?;
-    let workspace = &invocation.places.workspace;
-    let fetched = fetch_git(&source, workspace, &keychain, &http, &Limits::default())
+    let access = Access {
+        git: GitKeychain::from_secrets(mounted.account()),
+        blob: BlobKeychain::from_secrets(mounted.account()),
+        registry: Some(client(policy, mounted.keychain(true)?)?),
+        ..Access::new(http)
+    };
+    let mut log = |line: &str| drop(writeln!(out, "{line}"));
+    let fetched = source_fetch::fetch(&source, &invocation.places.workspace, &access, &mut log)
         .map_err(|error| ProgramError::Fetch(Box::new(error)))?;
-    let _ = writeln!(
-        out,
-        "Successfully cloned \"{shown}\" @ \"{revision}\" in path \"{}\"",
-        workspace.display()
-    );
-    write_project_metadata(invocation, &shown, revision, &fetched.revision)
+    let path = invocation.places.project_metadata.join("project-metadata.toml");
+    fs::write(&path, fetched.project_metadata()).map_err(at(path))
 }
 
-fn write_project_metadata(
-    invocation: &Invocation,
-    url: &str,
-    revision: &str,
-    commit: &str,
-) -> Result<(), ProgramError> {
-    let quoted = |text: &str| toml::Value::from(text).to_string();
-    let text = format!(
-        "[source]\n  type = \"git\"\n  [source.metadata]\n    repository = {}\n    revision = {}\n  [source.version]\n    commit = {}\n",
-        quoted(url),
-        quoted(revision),
-        quoted(commit)
-    );
-    let path = invocation.places.project_metadata.join("project-metadata.toml");
-    fs::write(&path, text).map_err(at(path))
+/// The source that the variables name: git, else an archive, else an image.
+fn source(invocation: &Invocation, sub_path: &SubPath) -> Result<Source, ProgramError> {
+    let variable = |name| invocation.variable(name);
+    if let Some(url) = variable("GIT_URL") {
+        let revision = variable("GIT_REVISION").ok_or(ProgramError::Missing { name: "GIT_REVISION" })?;
+        let git = GitSource::new(url, revision).with_sub_path(sub_path.as_str());
+        let submodules = variable("GIT_INITIALIZE_SUBMODULES").is_some_and(is_true);
+        return Ok(Source::Git(if submodules { git.with_submodules() } else { git }));
+    }
+    if let Some(url) = variable("BLOB_URL") {
+        let strip = variable("BLOB_STRIP_COMPONENTS").unwrap_or("0");
+        return Ok(Source::Blob(BlobSource {
+            url: url.to_owned(),
+            strip_components: strip.parse().map_err(|_| ProgramError::Argument {
+                argument: format!("BLOB_STRIP_COMPONENTS={strip}"),
+            })?,
+            authorize: variable("BLOB_AUTH").is_some_and(is_true),
+        }));
+    }
+    match variable("REGISTRY_IMAGE") {
+        Some(image) => Ok(Source::Image(image.to_owned())),
+        None => Err(ProgramError::NoSource),
+    }
+}
+
+/// Go's reading of a boolean.
+fn is_true(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
 fn print_builder(invocation: &Invocation, out: &mut dyn Write) {

@@ -2,7 +2,7 @@
 
 use rebuild_policy::{ResolvedBlob, ResolvedGit, ResolvedRegistry, ResolvedSource, SourceConfig};
 use registry_client::Http;
-use source_fetch::{GitKeychain, GitSource, resolve_git};
+use source_fetch::{Access, GitKeychain, GitSource, resolve_git};
 
 use super::{Account, SourceError, SourceReader};
 
@@ -30,8 +30,11 @@ impl SourceReader for SourceFetcher {
         let sub_path = source.sub_path.clone();
         if let Some(git) = &source.git {
             let wanted = GitSource::new(&git.url, &git.revision).with_sub_path(&sub_path);
-            let keychain = GitKeychain::from_secrets(&account.secrets);
-            let (revision, kind) = match resolve_git(&wanted, &keychain, &self.http) {
+            let access = Access {
+                git: GitKeychain::from_secrets(&account.secrets),
+                ..Access::new(self.http.clone())
+            };
+            let (revision, kind) = match resolve_git(&wanted, &access) {
                 Ok(found) => (found.revision, found.kind.as_str()),
                 Err(error) => {
                     let url = git.url.as_str();

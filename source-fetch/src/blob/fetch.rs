@@ -4,18 +4,19 @@ use std::{fs::File, io, path::Path};
 
 use base64::Engine as _;
 use registry_auth::Secret;
-use registry_client::{Http, HttpError};
+use registry_client::HttpError;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     download::{download, hex},
-    keychain::{BlobAuthError, BlobKeychain},
+    keychain::BlobAuthError,
     url::{BlobUrl, InvalidBlobUrl},
 };
 use crate::{
+    access::Access,
     archive::{self, ArchiveError},
     beneath::Beneath,
-    limits::{LimitExceeded, Limits},
+    limits::LimitExceeded,
 };
 
 /// An archive behind a url.
@@ -25,8 +26,8 @@ pub struct BlobSource {
     pub url: String,
     /// How many leading components of each entry's name are dropped.
     pub strip_components: u32,
-    /// Whether a `file` url may be read: only when the url comes from the user of this machine.
-    pub allow_file: bool,
+    /// Whether the download is authorized, with the credential that the access has for the host.
+    pub authorize: bool,
 }
 
 /// What was fetched.
@@ -111,32 +112,26 @@ impl BlobError {
 
 /// Downloads an archive and unpacks it into `dir`, which must exist.
 ///
-/// With a `keychain` the download is authorized, and having no credential for the host is an error. The archive is
-/// kept in a nameless file of `dir` meanwhile. A broken download is resumed where the server has entity tags.
+/// When it is to be authorized, having no credential for the host is an error. The archive is kept in a nameless file
+/// of `dir` meanwhile. A broken download is resumed where the server has entity tags.
 ///
 /// # Errors
 /// As [`BlobError`] says. Files written before the failure stay.
-pub fn fetch_blob(
-    source: &BlobSource,
-    dir: &Path,
-    keychain: Option<&BlobKeychain>,
-    http: &Http,
-    limits: &Limits,
-) -> Result<FetchedBlob, BlobError> {
+pub fn fetch_blob(source: &BlobSource, dir: &Path, access: &Access) -> Result<FetchedBlob, BlobError> {
     let url: BlobUrl = source.url.parse()?;
-    let mut into = Beneath::open(dir, limits).map_err(BlobError::Target)?;
+    let mut into = Beneath::open(dir, &access.limits).map_err(BlobError::Target)?;
     let (mut file, sha256) = if url.is_file() {
-        if !source.allow_file {
+        if !access.allow_file {
             return Err(BlobError::FileUrl { url: url.to_string() });
         }
         local(&url)?
     } else {
-        let authorization = match keychain {
-            Some(keychain) => Some(keychain.authorization(&url)?),
-            None => url.userinfo().map(|(user, password)| basic(&user, &password)),
+        let authorization = match source.authorize {
+            true => Some(access.blob.authorization(&url)?),
+            false => url.userinfo().map(|(user, password)| basic(&user, &password)),
         };
         let mut file = tempfile::tempfile_in(dir).map_err(BlobError::Spool)?;
-        let sha256 = download(&url, authorization.as_ref(), &mut file, http, limits)?;
+        let sha256 = download(&url, authorization.as_ref(), &mut file, &access.http, &access.limits)?;
         (file, sha256)
     };
     archive::unpack(&mut file, &mut into, source.strip_components)?;

@@ -5,21 +5,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use git2::{ObjectType, Oid, Repository, RepositoryInitOptions};
-use registry_client::Http;
+use cap_std::fs::{Dir, OpenOptions};
+use git2::{Oid, Repository, Tree};
 
 use super::{
-    keychain::GitKeychain,
-    protocol::read_pack,
+    git_dir, gitmodules,
+    objects::{self, ReceiveError},
     resolve::{ResolveError, is_commit_id, resolve_git},
     source::{GitSource, ResolvedGit},
-    transport::{AGENT, Remote, TransportError},
+    transport::{Remote, TransportError, Wanted},
     url::{GitUrl, InvalidGitUrl},
 };
 use crate::{
-    limits::{LimitExceeded, Limits},
+    access::Access,
+    limits::{LimitExceeded, Spent},
     sub_path::{InvalidSubPath, SubPath},
-    tree::{TreeError, write_tree},
+    tree::{Gitlink, TreeError, write_tree},
 };
 
 /// Why a commit could not be fetched.
@@ -55,8 +56,8 @@ pub enum FetchError {
         /// The sub path.
         sub_path: String,
     },
-    /// The source is larger than allowed.
-    #[error("{url} is too large")]
+    /// The source is larger than allowed, or somebody cancelled.
+    #[error("{url} is not fetched")]
     TooLarge {
         /// The repository.
         url: String,
@@ -81,12 +82,40 @@ pub enum FetchError {
         /// The cause.
         source: TreeError,
     },
+    /// The directory can't be used, or holds a repository already.
+    #[error("cannot use {} for a checkout; it must be an empty directory", dir.display())]
+    Target {
+        /// The directory.
+        dir: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A submodule could not be fetched.
+    #[error("cannot fetch submodule \"{path}\"")]
+    Submodule {
+        /// Its path in the repository.
+        path: String,
+        /// The cause.
+        source: Box<FetchError>,
+    },
+    /// A submodule must not be fetched as it is described.
+    #[error("submodule \"{path}\" {problem}")]
+    SubmoduleRefused {
+        /// Its path in the repository.
+        path: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
 }
 
 impl FetchError {
     /// Returns whether the same fetch may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Transport(error) if error.is_retryable())
+        match self {
+            Self::Transport(error) => error.is_retryable(),
+            Self::Submodule { source, .. } => source.is_retryable(),
+            _ => false,
+        }
     }
 }
 
@@ -97,172 +126,279 @@ pub struct FetchedGit {
     pub commit: String,
     /// The object that was asked for: the commit, or the annotated tag that leads to it.
     pub revision: String,
-    /// The tree of the sub path.
-    pub tree: String,
+    /// The tree of the sub path; `None` when a link leads to the sub path.
+    pub tree: Option<String>,
     /// Bytes received.
     pub received: u64,
 }
+
+/// Submodules of submodules are followed this far.
+const MAX_NESTING: usize = 10;
 
 /// Fetches one commit without its history and writes its files into `dir`, which must exist and be empty.
 ///
 /// The repository's objects stay in `dir/.git`, with a detached HEAD. Modes and links are kept. Nothing of the
 /// repository is run, and no configuration of the machine or of the repository is read; nothing is written outside of
-/// `dir`, and no directory is entered through a link.
+/// `dir`, and no directory is entered through a link. Files that Git LFS keeps elsewhere stay pointers.
 ///
-/// A revision that is no commit id is resolved first.
+/// A revision that is no commit id is resolved first. Where a server does not give out a commit by its id, its tip or
+/// else its history is fetched. `log` gets a line for each submodule.
 ///
 /// # Errors
 /// As [`FetchError`] says. Files written before the failure stay.
+///
+/// # Deviation
+/// A sub path that does not exist is an error; with the reference a later step of the build finds out.
 pub fn fetch_git(
     source: &ResolvedGit,
     dir: &Path,
-    keychain: &GitKeychain,
-    http: &Http,
-    limits: &Limits,
+    access: &Access,
+    log: &mut dyn FnMut(&str),
 ) -> Result<FetchedGit, FetchError> {
     let url: GitUrl = source.url.parse()?;
     let sub_path: SubPath = source.sub_path.parse()?;
-    let mut revision = source.revision.clone();
-    if !is_commit_id(&revision) {
-        let again = GitSource::new(&source.url, &revision).with_sub_path(&source.sub_path);
-        let resolved = resolve_git(&again, keychain, http).map_err(|error| match error {
-            ResolveError::Url(error) => FetchError::Url(error),
-            ResolveError::Transport(error) => FetchError::Transport(error),
-        })?;
-        if !is_commit_id(&resolved.revision) {
-            return Err(no_such_revision(&url, &revision, "no branch or tag has that name"));
-        }
-        revision = resolved.revision;
-    }
-    let objects = |source| FetchError::Objects {
-        url: url.to_string(),
+    let revision = pinned(source, &url, access)?;
+    let target = |source| FetchError::Target {
+        dir: dir.to_owned(),
         source,
     };
-    let repository = init(dir).map_err(objects)?;
-    let remote = Remote::connect(&url, keychain, http)?;
-    let (received, shallow) = receive(&remote, &url, &repository, &revision, limits)?;
-    mark_shallow(&repository, &shallow).map_err(|error| remote.protocol(error))?;
-
-    let id = Oid::from_str(&revision).map_err(objects)?;
-    let found = repository.find_object(id, None);
-    let found = found.map_err(|_| no_such_revision(&url, &revision, "the server did not send it"))?;
-    let commit = found.peel_to_commit().map_err(objects)?;
-    let tree = commit.tree().map_err(objects)?;
-    let wanted = match sub_path.is_root() {
-        true => Some(tree.id()),
-        false => tree
-            .get_path(Path::new(sub_path.as_str()))
-            .ok()
-            .filter(|entry| entry.kind() == Some(ObjectType::Tree))
-            .map(|entry| entry.id()),
+    let root = Dir::open_ambient_dir(dir, cap_std::ambient_authority()).map_err(target)?;
+    let mut checkout = Checkout {
+        access: access.clone(),
+        spent: Spent::new(&access.limits),
+        submodules: source.initialize_submodules,
+        received: 0,
+        log,
     };
-    let wanted = wanted.ok_or_else(|| FetchError::NoSuchSubPath {
-        url: url.to_string(),
-        revision: revision.clone(),
-        sub_path: sub_path.to_string(),
-    })?;
-    write_tree(&repository, &tree, dir, limits).map_err(|error| match error {
-        TreeError::Limit(source) => FetchError::TooLarge {
+    let place = Place {
+        root,
+        dir: dir.to_owned(),
+        git_dir: dir.join(".git"),
+        nesting: 0,
+    };
+    let done = checkout.run(&url, &revision, place)?;
+    let tree = sub_tree(&done, &sub_path);
+    if tree.is_none() && sub_path.resolve_beneath(dir).is_err() {
+        return Err(FetchError::NoSuchSubPath {
             url: url.to_string(),
-            source,
-        },
-        source => FetchError::Write {
-            url: url.to_string(),
-            dir: dir.to_owned(),
-            source,
-        },
-    })?;
-    repository.set_head_detached(commit.id()).map_err(objects)?;
-    // So that `git status` in the checkout compares with what was checked out.
-    let mut index = repository.index().map_err(objects)?;
-    index.read_tree(&tree).and_then(|()| index.write()).map_err(objects)?;
-    finish(&repository).map_err(objects)?;
+            revision,
+            sub_path: sub_path.to_string(),
+        });
+    }
     Ok(FetchedGit {
-        commit: commit.id().to_string(),
+        commit: done.commit.to_string(),
         revision,
-        tree: wanted.to_string(),
-        received,
+        tree: tree.map(|id| id.to_string()),
+        received: checkout.received,
     })
 }
 
-fn no_such_revision(url: &GitUrl, revision: &str, answer: &str) -> FetchError {
-    FetchError::NoSuchRevision {
-        url: url.to_string(),
-        revision: revision.to_owned(),
-        answer: answer.to_owned(),
+/// The object id that the revision means now.
+fn pinned(source: &ResolvedGit, url: &GitUrl, access: &Access) -> Result<String, FetchError> {
+    if is_commit_id(&source.revision) {
+        return Ok(source.revision.clone());
+    }
+    let again = GitSource::new(&source.url, &source.revision);
+    let resolved = resolve_git(&again, access).map_err(|error| match error {
+        ResolveError::Url(error) => FetchError::Url(error),
+        ResolveError::Transport(error) => FetchError::Transport(error),
+    })?;
+    match is_commit_id(&resolved.revision) {
+        true => Ok(resolved.revision),
+        false => Err(FetchError::NoSuchRevision {
+            url: url.to_string(),
+            revision: source.revision.clone(),
+            answer: "no branch or tag has that name".to_owned(),
+        }),
     }
 }
 
-/// An empty repository in `dir/.git` that takes nothing from the machine: no template, so no hooks.
-///
-/// It is opened as a bare one: libgit2 refuses work trees that belong to another user, as the volume of a build does,
-/// and no file is written through it anyway. [`finish`] turns it into the repository of the work tree.
-fn init(dir: &Path) -> Result<Repository, git2::Error> {
-    let mut options = RepositoryInitOptions::new();
-    options
-        .external_template(false)
-        .no_reinit(true)
-        .bare(true)
-        .initial_head("main");
-    Repository::init_opts(dir.join(".git"), &options)
+struct Checkout<'a> {
+    access: Access,
+    spent: Spent<'a>,
+    submodules: bool,
+    received: u64,
+    log: &'a mut dyn FnMut(&str),
 }
 
-fn finish(repository: &Repository) -> Result<(), git2::Error> {
-    repository.config()?.set_bool("core.bare", false)
+/// Where a repository is checked out.
+struct Place {
+    root: Dir,
+    /// The same directory, for people.
+    dir: PathBuf,
+    git_dir: PathBuf,
+    nesting: usize,
 }
 
-fn receive(
-    remote: &Remote<'_>,
-    url: &GitUrl,
-    repository: &Repository,
-    revision: &str,
-    limits: &Limits,
-) -> Result<(u64, Vec<String>), FetchError> {
-    let objects = |source| FetchError::Objects {
-        url: url.to_string(),
-        source,
-    };
-    let too_large = |source| FetchError::TooLarge {
-        url: url.to_string(),
-        source,
-    };
-    let odb = repository.odb().map_err(objects)?;
-    let mut writer = odb.packwriter().map_err(objects)?;
-    let mut answer = remote.ask(remote.capabilities.fetch(revision, false, AGENT))?;
-    let (mut received, mut exceeded) = (0_u64, None);
-    let read = read_pack(
-        &mut answer,
-        |piece| {
-            received += piece.len() as u64;
-            if received > limits.download {
-                exceeded = Some(LimitExceeded::Download { limit: limits.download });
-            } else if limits.cancel.load(std::sync::atomic::Ordering::Relaxed) {
-                exceeded = Some(LimitExceeded::Cancelled);
-            }
-            if exceeded.is_some() {
-                return Err(io::Error::other("a limit was crossed"));
-            }
-            writer.write_all(piece)
-        },
-        |_| (),
-    );
-    let shallow = match (read, exceeded) {
-        (_, Some(exceeded)) => return Err(too_large(exceeded)),
-        (Ok(shallow), None) => shallow,
-        // `upload-pack: not our ref …` is how git says that there is no such object.
-        (Err(error), None) if error.to_string().contains("not our ref") => {
-            return Err(no_such_revision(url, revision, &error.to_string()));
+struct Done {
+    repository: Repository,
+    commit: Oid,
+    tree: Oid,
+}
+
+impl Checkout<'_> {
+    fn run(&mut self, url: &GitUrl, revision: &str, place: Place) -> Result<Done, FetchError> {
+        let objects_error = |source| FetchError::Objects {
+            url: url.to_string(),
+            source,
+        };
+        let target = |source| FetchError::Target {
+            dir: place.dir.clone(),
+            source,
+        };
+        git_dir::init(&place.git_dir, &url.as_given()).map_err(target)?;
+        let mut remote = Remote::connect(url, &self.access)?;
+        let limits = self.access.limits.clone();
+        let received = objects::receive(&mut remote, &place.git_dir, revision, Wanted::Everything, &limits)
+            .map_err(|error| receive_error(url, revision, &place.dir, error))?;
+        drop(remote);
+        self.received += received.bytes;
+        git_dir::mark_shallow(&place.git_dir, &received.shallow).map_err(target)?;
+        let repository = objects::open(&place.git_dir).map_err(objects_error)?;
+        let id = Oid::from_str(revision).map_err(objects_error)?;
+        if repository.find_object(id, None).is_err() {
+            return Err(FetchError::NoSuchRevision {
+                url: url.to_string(),
+                revision: revision.to_owned(),
+                answer: "the server did not send it".to_owned(),
+            });
         }
-        (Err(error), None) => return Err(remote.protocol(error).into()),
-    };
-    writer.commit().map_err(objects)?;
-    Ok((received, shallow))
+        let commit = objects::commit_of(&repository, id).map_err(objects_error)?.id();
+        let tree = repository.find_commit(commit).and_then(|commit| commit.tree());
+        let tree = tree.map_err(objects_error)?;
+        git_dir::set_head(&place.git_dir, revision, &commit.to_string()).map_err(target)?;
+        git_dir::write_index(&place.git_dir, &tree).map_err(objects_error)?;
+        let links = write_tree(&repository, &tree, &place.root, &mut self.spent);
+        let links = links.map_err(|error| match error {
+            TreeError::Limit(source) => FetchError::TooLarge {
+                url: url.to_string(),
+                source,
+            },
+            source => FetchError::Write {
+                url: url.to_string(),
+                dir: place.dir.clone(),
+                source,
+            },
+        })?;
+        if self.submodules && !links.is_empty() {
+            self.all_submodules(url, &repository, &tree, &links, &place)?;
+        }
+        let id = tree.id();
+        drop(tree);
+        Ok(Done {
+            repository,
+            commit,
+            tree: id,
+        })
+    }
+
+    fn all_submodules(
+        &mut self,
+        url: &GitUrl,
+        repository: &Repository,
+        tree: &Tree<'_>,
+        links: &[Gitlink],
+        place: &Place,
+    ) -> Result<(), FetchError> {
+        let blob = tree
+            .get_name(".gitmodules")
+            .and_then(|entry| repository.find_blob(entry.id()).ok());
+        let text = blob
+            .map(|blob| String::from_utf8_lossy(blob.content()).into_owned())
+            .unwrap_or_default();
+        let modules = gitmodules::parse(&text);
+        for link in links {
+            // As git does, a commit that the file says nothing about stays an empty directory.
+            let Some(module) = modules.iter().find(|module| Path::new(&module.path) == link.path) else {
+                continue;
+            };
+            self.submodule(url, module, link, place)?;
+        }
+        Ok(())
+    }
+
+    fn submodule(
+        &mut self,
+        parent: &GitUrl,
+        module: &gitmodules::Module,
+        link: &Gitlink,
+        place: &Place,
+    ) -> Result<(), FetchError> {
+        let path = link.path.to_string_lossy().into_owned();
+        let refused = |problem| FetchError::SubmoduleRefused {
+            path: path.clone(),
+            problem,
+        };
+        let failed = |source: FetchError| FetchError::Submodule {
+            path: path.clone(),
+            source: Box::new(source),
+        };
+        if place.nesting == MAX_NESTING {
+            return Err(refused("is nested too deeply"));
+        }
+        let name = module
+            .directory()
+            .ok_or_else(|| refused("has a name that leads elsewhere"))?;
+        let url = parent.join(&module.url).map_err(|error| failed(error.into()))?;
+        if url.is_local() && !parent.is_local() {
+            return Err(refused(
+                "is a directory of the machine that builds, which is not allowed",
+            ));
+        }
+        (self.log)(&format!("Updating submodule {url}"));
+        let target = |source| {
+            failed(FetchError::Target {
+                dir: place.dir.join(&link.path),
+                source,
+            })
+        };
+        let git_dir = place.git_dir.join("modules").join(name);
+        if let Some(above) = git_dir.parent() {
+            std::fs::create_dir_all(above).map_err(target)?;
+        }
+        let root = place.root.open_dir(&link.path).map_err(target)?;
+        let mut options = OpenOptions::new();
+        let file = root.open_with(".git", options.write(true).create_new(true));
+        let to_top = "../".repeat(link.path.components().count());
+        let relative = git_dir.strip_prefix(&place.dir).unwrap_or(&git_dir);
+        let line = format!("gitdir: {to_top}{}\n", relative.display());
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .map_err(target)?;
+        let inner = Place {
+            root,
+            dir: place.dir.join(&link.path),
+            git_dir,
+            nesting: place.nesting + 1,
+        };
+        self.run(&url, &link.commit.to_string(), inner).map_err(failed)?;
+        Ok(())
+    }
 }
 
-/// Tells git where history was cut off, or it would look for the parents.
-fn mark_shallow(repository: &Repository, commits: &[String]) -> io::Result<()> {
-    if commits.is_empty() {
-        return Ok(());
+fn receive_error(url: &GitUrl, revision: &str, dir: &Path, error: ReceiveError) -> FetchError {
+    let url = url.to_string();
+    match error {
+        ReceiveError::Transport(error) => FetchError::Transport(error),
+        ReceiveError::Missing(answer) => FetchError::NoSuchRevision {
+            url,
+            revision: revision.to_owned(),
+            answer,
+        },
+        ReceiveError::Limit(source) => FetchError::TooLarge { url, source },
+        ReceiveError::Objects(source) => FetchError::Objects { url, source },
+        ReceiveError::Io(source) => FetchError::Target {
+            dir: dir.to_owned(),
+            source,
+        },
     }
-    std::fs::write(repository.path().join("shallow"), commits.join("\n") + "\n")
+}
+
+/// The tree at the sub path.
+fn sub_tree(done: &Done, sub_path: &SubPath) -> Option<Oid> {
+    if sub_path.is_root() {
+        return Some(done.tree);
+    }
+    let tree = done.repository.find_tree(done.tree).ok()?;
+    let entry = tree.get_path(Path::new(sub_path.as_str())).ok()?;
+    (entry.kind() == Some(git2::ObjectType::Tree)).then(|| entry.id())
 }

@@ -1,6 +1,9 @@
 //! The conversation of git's protocol version 2, as requests to send and answers to read; opens no connection.
 
-use std::io::{self, Read};
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
 
 use super::pkt_line::{self, Packet};
 
@@ -20,63 +23,33 @@ pub(crate) struct ListedRef {
 }
 
 /// Bounds on what is read of a listing.
-const MAX_REFS: usize = 1_000_000;
-const MAX_CAPABILITIES: usize = 1_000;
+pub(crate) const MAX_REFS: usize = 1_000_000;
+pub(crate) const MAX_CAPABILITIES: usize = 1_000;
 
-fn malformed(text: &str) -> io::Error {
+pub(crate) fn malformed(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.to_owned())
 }
 
-fn text_of(data: &[u8]) -> io::Result<&str> {
-    let text = std::str::from_utf8(data).map_err(|_| malformed("the server sent a line that is not UTF-8"))?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    match text.strip_prefix("ERR ") {
+/// The text of a line. Names of refs may be anything: what is no UTF-8 in them matches nothing.
+pub(crate) fn text_of(data: &[u8]) -> io::Result<Cow<'_, str>> {
+    let data = data.strip_suffix(b"\n").unwrap_or(data);
+    match data.strip_prefix(b"ERR ") {
         // The words of a server are shown to people: no control characters.
-        Some(words) => Err(io::Error::other(words.replace(|c: char| c.is_control(), " "))),
-        None => Ok(text),
+        Some(words) => {
+            let words = String::from_utf8_lossy(words).replace(|c: char| c.is_control(), " ");
+            Err(io::Error::other(words))
+        }
+        None => Ok(String::from_utf8_lossy(data)),
     }
 }
 
-fn is_object_id(text: &str) -> bool {
+pub(crate) fn is_object_id(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl Capabilities {
-    /// Reads the answer to `GET …/info/refs?service=git-upload-pack`, or what `git-upload-pack` says first.
-    ///
-    /// `None` when the server speaks an older version only.
-    pub(crate) fn read(reader: &mut impl Read) -> io::Result<Option<Self>> {
-        let mut lines = Vec::new();
-        let mut version_2 = false;
-        while let Some(packet) = pkt_line::read(reader)? {
-            let Packet::Data(data) = packet else {
-                // The flush behind `# service=…` is not the end.
-                if version_2 {
-                    return Ok(Some(Self(lines)));
-                }
-                continue;
-            };
-            let text = text_of(&data)?;
-            if text.starts_with("# service=") {
-                continue;
-            }
-            if !version_2 {
-                if text != "version 2" {
-                    return Ok(None);
-                }
-                version_2 = true;
-                continue;
-            }
-            if lines.len() == MAX_CAPABILITIES {
-                return Err(malformed("the server announces too many capabilities"));
-            }
-            lines.push(text.to_owned());
-        }
-        if version_2 {
-            Ok(Some(Self(lines)))
-        } else {
-            Err(malformed("the server announced nothing"))
-        }
+    pub(crate) fn new(lines: Vec<String>) -> Self {
+        Self(lines)
     }
 
     fn values(&self, name: &str) -> Option<&str> {
@@ -123,15 +96,16 @@ impl Capabilities {
     }
 
     /// A request for one object with what it needs, without history where the server can cut it off, and without
-    /// file contents when `only_trees` and the server can leave them out.
-    pub(crate) fn fetch(&self, id: &str, only_trees: bool, agent: &str) -> Vec<u8> {
+    /// what `filter` leaves out where the server can do that.
+    pub(crate) fn fetch(&self, id: &str, filter: Option<&str>, agent: &str) -> Vec<u8> {
         let mut request = self.begin("fetch", agent);
         pkt_line::write_line(&mut request, "ofs-delta");
+        pkt_line::write_line(&mut request, "no-progress");
         if self.has("fetch", "shallow") {
             pkt_line::write_line(&mut request, "deepen 1");
         }
-        if only_trees && self.filters() {
-            pkt_line::write_line(&mut request, "filter blob:none");
+        if let Some(filter) = filter.filter(|_| self.filters()) {
+            pkt_line::write_line(&mut request, &format!("filter {filter}"));
         }
         pkt_line::write_line(&mut request, &format!("want {id}"));
         pkt_line::write_line(&mut request, "done");
@@ -183,12 +157,11 @@ pub(crate) fn read_refs(reader: &mut impl Read) -> io::Result<Vec<ListedRef>> {
     Ok(refs)
 }
 
-/// Reads the answer to [`Capabilities::fetch`]: hands each piece of the pack to `pack` and each message of the server
-/// to `message`; returns the commits at which history was cut off.
+/// Reads the answer to [`Capabilities::fetch`]: hands each piece of the pack to `pack`; returns the commits at which
+/// history was cut off.
 pub(crate) fn read_pack(
     reader: &mut impl Read,
     mut pack: impl FnMut(&[u8]) -> io::Result<()>,
-    mut message: impl FnMut(&str),
 ) -> io::Result<Vec<String>> {
     let mut shallow = Vec::new();
     let mut section = String::new();
@@ -198,19 +171,11 @@ pub(crate) fn read_pack(
             Some(Packet::Delimiter) => section.clear(),
             Some(Packet::Flush | Packet::End) if section == "packfile" => return Ok(shallow),
             Some(Packet::Flush | Packet::End) => return Err(malformed("the server sent no pack")),
-            Some(Packet::Data(data)) if section == "packfile" => match data.split_first() {
-                Some((1, data)) => pack(data)?,
-                Some((2, data)) => message(&String::from_utf8_lossy(data)),
-                Some((3, data)) => {
-                    let words = String::from_utf8_lossy(data).replace(|c: char| c.is_control(), " ");
-                    return Err(io::Error::other(words.trim().to_owned()));
-                }
-                _ => return Err(malformed("the server sent a piece of a pack in an unknown band")),
-            },
+            Some(Packet::Data(data)) if section == "packfile" => read_band(&data, &mut pack)?,
             Some(Packet::Data(data)) => {
                 let line = text_of(&data)?;
                 if section.is_empty() {
-                    line.clone_into(&mut section);
+                    section = line.into_owned();
                 } else if let Some(id) = line.strip_prefix("shallow ").filter(|id| is_object_id(id))
                     && shallow.len() < MAX_REFS
                 {
@@ -221,11 +186,24 @@ pub(crate) fn read_pack(
     }
 }
 
+/// One piece of what comes in bands: the pack, words on the progress, or an error.
+pub(crate) fn read_band(data: &[u8], pack: &mut impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    match data.split_first() {
+        Some((1, data)) => pack(data),
+        Some((2, _)) => Ok(()),
+        Some((3, data)) => {
+            let words = String::from_utf8_lossy(data).replace(|c: char| c.is_control(), " ");
+            Err(io::Error::other(words.trim().to_owned()))
+        }
+        _ => Err(malformed("the server sent a piece of a pack in an unknown band")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::greeting::Greeting, *};
 
     const ID: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -247,9 +225,9 @@ mod tests {
             "ls-refs=unborn",
             "fetch=shallow filter",
         ]));
-        let capabilities = Capabilities::read(&mut answer.as_slice())
-            .expect("valid")
-            .expect("version 2");
+        let Greeting::Version2(capabilities) = Greeting::read(&mut answer.as_slice()).expect("valid") else {
+            panic!("version 2")
+        };
         assert!(capabilities.has("fetch", "shallow") && capabilities.is_sha1() && capabilities.filters());
     }
 
@@ -257,13 +235,14 @@ mod tests {
     fn an_older_server_is_told_apart() {
         let mut answer = lines(&["# service=git-upload-pack"]);
         answer.extend(lines(&[&format!("{ID} HEAD\0multi_ack side-band-64k")]));
-        assert_eq!(Capabilities::read(&mut answer.as_slice()).expect("valid"), None);
+        let greeting = Greeting::read(&mut answer.as_slice()).expect("valid");
+        assert!(matches!(greeting, Greeting::Older(found) if found.refs.len() == 1));
     }
 
     #[test]
     fn the_words_of_a_server_are_an_error_without_control_characters() {
         let answer = lines(&["ERR no such \u{1b}[31mrepository"]);
-        let error = Capabilities::read(&mut answer.as_slice()).expect_err("an error");
+        let error = Greeting::read(&mut answer.as_slice()).expect_err("an error");
         assert_eq!(error.to_string(), "no such  [31mrepository");
     }
 
@@ -280,9 +259,9 @@ mod tests {
         #[test]
         fn no_answer_makes_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..128), text in "[0-9a-f]{4}[ -~]{0,40}") {
             for bytes in [bytes.as_slice(), text.as_bytes()] {
-                let _ = Capabilities::read(&mut { bytes });
+                let _ = Greeting::read(&mut { bytes });
                 let _ = read_refs(&mut { bytes });
-                let _ = read_pack(&mut { bytes }, |_| Ok(()), |_| ());
+                let _ = read_pack(&mut { bytes }, |_| Ok(()));
             }
         }
     }

@@ -1,13 +1,15 @@
 //! From a revision to an object id: one listing of the refs that can match.
 
+use std::path::Path;
+
 use super::{
-    keychain::GitKeychain,
-    protocol::{ListedRef, read_refs},
+    protocol::ListedRef,
     source::{GitSource, ResolvedGit, RevisionKind},
-    transport::{AGENT, Remote, TransportError},
+    sub_tree,
+    transport::{Remote, TransportError},
     url::{GitUrl, InvalidGitUrl},
 };
-use registry_client::Http;
+use crate::{access::Access, sub_path::SubPath};
 
 /// Why a revision could not be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -42,24 +44,61 @@ impl ResolveError {
 ///
 /// # Deviation
 /// Where a branch and a tag share a name the reference picks at random. `HEAD` and full names do not resolve there.
-pub fn resolve_git(source: &GitSource, keychain: &GitKeychain, http: &Http) -> Result<ResolvedGit, ResolveError> {
+/// When the server can't be asked the reference has an `Unknown` source instead of an error.
+pub fn resolve_git(source: &GitSource, access: &Access) -> Result<ResolvedGit, ResolveError> {
     let url: GitUrl = source.url().parse()?;
-    let resolved = |revision: &str, kind| ResolvedGit {
+    if is_commit_id(source.revision()) {
+        return Ok(resolved(source, source.revision(), RevisionKind::Commit));
+    }
+    let mut remote = Remote::connect(&url, access)?;
+    Ok(listed(source, &mut remote)?)
+}
+
+/// As [`resolve_git`], and finds the id of what is at the sub path: as long as it stays the same, no commit has
+/// changed anything there.
+///
+/// Costs one more exchange, of some kilobytes where the server can leave objects out, of the commit's files elsewhere.
+/// They are kept in a directory of `scratch` meanwhile. Without a sub path it is just [`resolve_git`].
+///
+/// # Errors
+/// As [`resolve_git`]. A sub path or commit that does not exist has no id, which is no error.
+///
+/// # Specification
+/// kpack 0.17.2, "Git resolution by shallow clone" (kpack.md §4.4).
+pub fn resolve_git_with_tree(source: &GitSource, access: &Access, scratch: &Path) -> Result<ResolvedGit, ResolveError> {
+    let url: GitUrl = source.url().parse()?;
+    let sub_path = source.sub_path().parse::<SubPath>().ok().filter(|path| !path.is_root());
+    let Some(sub_path) = sub_path else {
+        return resolve_git(source, access);
+    };
+    let mut remote = Remote::connect(&url, access)?;
+    let mut found = if is_commit_id(source.revision()) {
+        resolved(source, source.revision(), RevisionKind::Commit)
+    } else {
+        listed(source, &mut remote)?
+    };
+    if is_commit_id(&found.revision) {
+        found.tree = sub_tree::find(&url, remote, &found.revision, &sub_path, access, scratch)?;
+    }
+    Ok(found)
+}
+
+fn resolved(source: &GitSource, revision: &str, kind: RevisionKind) -> ResolvedGit {
+    ResolvedGit {
         url: source.url().to_owned(),
         revision: revision.to_owned(),
         kind,
         sub_path: source.sub_path().to_owned(),
-    };
-    let revision = source.revision();
-    if is_commit_id(revision) {
-        return Ok(resolved(revision, RevisionKind::Commit));
+        tree: None,
+        initialize_submodules: source.submodules(),
     }
-    let remote = Remote::connect(&url, keychain, http)?;
-    let mut answer = remote.ask(remote.capabilities.ls_refs(&prefixes(revision), AGENT))?;
-    let refs = read_refs(&mut answer).map_err(|error| remote.protocol(error))?;
-    Ok(match pick(&refs, revision) {
-        Some((id, kind)) => resolved(id, kind),
-        None => resolved(revision, RevisionKind::Commit),
+}
+
+fn listed(source: &GitSource, remote: &mut Remote) -> Result<ResolvedGit, TransportError> {
+    let refs = remote.list(&prefixes(source.revision()))?;
+    Ok(match pick(&refs, source.revision()) {
+        Some((id, kind)) => resolved(source, id, kind),
+        None => resolved(source, source.revision(), RevisionKind::Commit),
     })
 }
 

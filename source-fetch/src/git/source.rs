@@ -6,6 +6,7 @@ pub struct GitSource {
     url: String,
     revision: String,
     sub_path: String,
+    submodules: bool,
 }
 
 impl GitSource {
@@ -15,6 +16,7 @@ impl GitSource {
             url: url.into(),
             revision: revision.into(),
             sub_path: String::new(),
+            submodules: false,
         }
     }
 
@@ -22,6 +24,13 @@ impl GitSource {
     #[must_use]
     pub fn with_sub_path(mut self, sub_path: impl Into<String>) -> Self {
         self.sub_path = sub_path.into();
+        self
+    }
+
+    /// Asks for its submodules, too.
+    #[must_use]
+    pub fn with_submodules(mut self) -> Self {
+        self.submodules = true;
         self
     }
 
@@ -39,10 +48,15 @@ impl GitSource {
     pub fn sub_path(&self) -> &str {
         &self.sub_path
     }
+
+    /// Returns whether submodules are asked for.
+    pub fn submodules(&self) -> bool {
+        self.submodules
+    }
 }
 
 /// What a revision turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RevisionKind {
     /// A branch, which may move.
     Branch,
@@ -50,7 +64,8 @@ pub enum RevisionKind {
     Tag,
     /// A commit id, or text that matches nothing and is taken for one.
     Commit,
-    /// A ref that is neither branch nor tag.
+    /// A ref that is neither branch nor tag, or a revision that nobody has asked a server about.
+    #[default]
     Unknown,
 }
 
@@ -64,10 +79,15 @@ impl RevisionKind {
             Self::Unknown => "Unknown",
         }
     }
+
+    /// Returns whether the revision may mean something else tomorrow, and so is asked for again and again.
+    pub fn is_polled(self) -> bool {
+        matches!(self, Self::Branch | Self::Tag)
+    }
 }
 
 /// A git source pinned to what it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedGit {
     /// The url as it was given.
     pub url: String,
@@ -78,4 +98,22 @@ pub struct ResolvedGit {
     pub kind: RevisionKind,
     /// The sub path as it was given.
     pub sub_path: String,
+    /// The id of what is at the sub path, when that was asked for and exists.
+    pub tree: Option<String>,
+    /// Whether submodules are asked for.
+    pub initialize_submodules: bool,
+}
+
+impl ResolvedGit {
+    /// Returns `source` as it is when no server has been asked: the revision as given, kind `Unknown`.
+    pub fn unasked(source: &GitSource) -> Self {
+        Self {
+            url: source.url.clone(),
+            revision: source.revision.clone(),
+            kind: RevisionKind::Unknown,
+            sub_path: source.sub_path.clone(),
+            tree: None,
+            initialize_submodules: source.submodules,
+        }
+    }
 }

@@ -1,17 +1,20 @@
-//! Carries the conversation to the server: over http, through the `ssh` program, or to a local `git upload-pack`.
+//! A repository that one can talk to, wherever it is.
 
 use std::io::{self, Read};
 
-use base64::Engine as _;
-use http::{Method, Request, StatusCode, header};
-use registry_auth::Secret;
-use registry_client::{Body, Http, HttpError};
+use registry_client::HttpError;
 
 use super::{
-    keychain::{GitCredential, GitKeychain},
-    protocol::Capabilities,
+    channel::Channel,
+    greeting::Greeting,
+    http_channel::HttpChannel,
+    local::LocalRepository,
+    old_protocol::{self, Depth},
+    protocol::{self, ListedRef},
+    stream_channel::StreamChannel,
     url::{GitScheme, GitUrl},
 };
+use crate::access::Access;
 
 /// Why a git server gave no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,16 @@ pub enum TransportError {
         /// The http status.
         status: u16,
     },
+    /// The `ssh` program gave up.
+    #[error("cannot reach {url} by ssh: {problem}")]
+    Ssh {
+        /// The repository.
+        url: String,
+        /// What it said.
+        problem: String,
+        /// The cause.
+        source: Option<io::Error>,
+    },
     /// The answer breaks git's rules, or broke off.
     #[error("git server of {url} gave no valid answer")]
     Protocol {
@@ -55,13 +68,21 @@ pub enum TransportError {
         /// The cause.
         source: io::Error,
     },
-    /// The server can't do what is needed.
+    /// The server can't do what is needed, or is not to be asked.
     #[error("git server of {url} {problem}")]
     Unsupported {
         /// The repository.
         url: String,
         /// What it lacks.
         problem: &'static str,
+    },
+    /// A local repository can't be read.
+    #[error("local repository {url} can't be read")]
+    Local {
+        /// The repository.
+        url: String,
+        /// The cause.
+        source: git2::Error,
     },
 }
 
@@ -71,8 +92,19 @@ impl TransportError {
         match self {
             Self::Unreachable { source, .. } => source.kind.is_retryable(),
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..),
-            Self::Protocol { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
-            Self::Unauthorized { .. } | Self::NotFound { .. } | Self::Unsupported { .. } => false,
+            Self::Protocol { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::WouldBlock
+            ),
+            Self::Ssh { problem, .. } => ["timed out", "refused", "reset", "closed"]
+                .iter()
+                .any(|word| problem.contains(word)),
+            _ => false,
         }
     }
 }
@@ -80,139 +112,160 @@ impl TransportError {
 pub(crate) const AGENT: &str = concat!("kpack-flow/", env!("CARGO_PKG_VERSION"));
 
 /// An answer of at most this many bytes is a listing.
-const MAX_LISTING: u64 = 256 << 20;
+pub(crate) const MAX_LISTING: u64 = 256 << 20;
+
+pub(crate) fn protocol_error(url: &str, source: io::Error) -> TransportError {
+    TransportError::Protocol {
+        url: url.to_owned(),
+        source,
+    }
+}
+
+/// What is left out of a pack, where the server can leave things out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A commit with all of its files.
+    Everything,
+    /// The trees from the commit's own down to so many levels, and as few files as possible.
+    Trees(usize),
+    /// All trees and no files.
+    NoFiles,
+}
 
 /// A repository that one can talk to.
-pub(crate) struct Remote<'a> {
-    url: &'a GitUrl,
-    http: &'a Http,
-    /// The address after redirects; the credential goes to the first origin only.
-    base: String,
-    authorization: Option<Secret>,
-    credential: String,
-    pub(crate) capabilities: Capabilities,
+pub(crate) struct Remote {
+    url: String,
+    kind: Kind,
 }
 
-impl<'a> Remote<'a> {
-    /// Says hello.
-    pub(crate) fn connect(url: &'a GitUrl, keychain: &GitKeychain, http: &'a Http) -> Result<Self, TransportError> {
-        match url.scheme() {
-            GitScheme::Http | GitScheme::Https => {}
-            GitScheme::Ssh => {
-                return Err(TransportError::Unsupported {
-                    url: url.to_string(),
-                    problem: "is reached by ssh, which this version does not speak; use https",
-                });
-            }
-            GitScheme::File => {
-                return Err(TransportError::Unsupported {
-                    url: url.to_string(),
-                    problem: "is a local directory, which is not read; serve it over http",
-                });
-            }
-        }
-        let (authorization, credential) = match (url.userinfo(), keychain.find(url)) {
-            (Some((user, password)), _) => (Some(basic(user, password)), "the user of the url".to_owned()),
-            (None, Some((secret, GitCredential::Basic { user, password }))) => {
-                (Some(basic(user, password.expose())), format!("secret {secret}"))
-            }
-            _ => (None, String::new()),
-        };
-        let mut remote = Self {
-            url,
-            http,
-            base: url.http_base(),
-            authorization,
-            credential,
-            capabilities: Capabilities::default(),
-        };
-        remote.capabilities = remote.discover()?;
-        Ok(remote)
-    }
+enum Kind {
+    Wire {
+        channel: Box<dyn Channel>,
+        greeting: Greeting,
+    },
+    Local(LocalRepository),
+}
 
-    fn discover(&self) -> Result<Capabilities, TransportError> {
-        let mut request = Request::builder()
-            .method(Method::GET)
-            .uri(format!("{}/info/refs?service=git-upload-pack", self.base))
-            .header("Git-Protocol", "version=2")
-            .header(header::USER_AGENT, format!("git/2.39 ({AGENT})"));
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization.expose());
-        }
-        let request = request
-            .body(())
-            .map_err(|error| self.protocol(io::Error::other(error)))?;
-        // Redirects are followed for the listing alone, and never with the credential to another origin.
-        let answer = self
-            .http
-            .send_following(request)
-            .map_err(|source| self.unreachable(source))?;
-        self.check(answer.status())?;
-        let mut body = answer.into_body().take(MAX_LISTING);
-        let capabilities = Capabilities::read(&mut body).map_err(|source| self.protocol(source))?;
+impl Remote {
+    /// Says hello.
+    pub(crate) fn connect(url: &GitUrl, access: &Access) -> Result<Self, TransportError> {
         let unsupported = |problem| TransportError::Unsupported {
-            url: self.url.to_string(),
+            url: url.to_string(),
             problem,
         };
-        let capabilities = capabilities.ok_or_else(|| unsupported("does not speak git's protocol version 2"))?;
-        match capabilities.is_sha1() {
-            true => Ok(capabilities),
-            false => Err(unsupported("names objects by SHA-256, which is not supported")),
+        let wire = |channel: Box<dyn Channel>, greeting| Kind::Wire { channel, greeting };
+        let kind = match url.scheme() {
+            GitScheme::Http | GitScheme::Https => {
+                let (channel, greeting) = HttpChannel::open(url, &access.git, &access.http)?;
+                wire(Box::new(channel), greeting)
+            }
+            GitScheme::Git => {
+                let (channel, greeting) = StreamChannel::daemon(url, access.limits.idle)?;
+                wire(Box::new(channel), greeting)
+            }
+            GitScheme::Ssh => {
+                let ssh = access.ssh.as_ref();
+                let ssh = ssh.ok_or_else(|| unsupported("is reached by ssh, which is not set up here; use https"))?;
+                let (channel, greeting) = StreamChannel::ssh(url, &access.git, ssh)?;
+                wire(Box::new(channel), greeting)
+            }
+            GitScheme::File if access.allow_file => Kind::Local(LocalRepository::open(url)?),
+            GitScheme::File => {
+                return Err(unsupported(
+                    "is a directory of the machine that builds, which is not allowed; serve it over https",
+                ));
+            }
+        };
+        if let Kind::Wire { greeting, .. } = &kind {
+            let is_sha1 = match greeting {
+                Greeting::Version2(capabilities) => capabilities.is_sha1(),
+                Greeting::Older(advertisement) => advertisement.is_sha1(),
+            };
+            if !is_sha1 {
+                return Err(unsupported("names objects by SHA-256, which is not supported"));
+            }
+        }
+        Ok(Self {
+            url: url.to_string(),
+            kind,
+        })
+    }
+
+    /// Lists the refs that begin with one of `prefixes`, and perhaps others.
+    pub(crate) fn list(&mut self, prefixes: &[String]) -> Result<Vec<ListedRef>, TransportError> {
+        match &mut self.kind {
+            Kind::Local(repository) => repository.list(),
+            Kind::Wire {
+                greeting: Greeting::Older(found),
+                ..
+            } => Ok(found.refs.clone()),
+            Kind::Wire {
+                greeting: Greeting::Version2(capabilities),
+                channel,
+            } => {
+                let mut answer = channel.ask(capabilities.ls_refs(prefixes, AGENT))?.take(MAX_LISTING);
+                protocol::read_refs(&mut answer).map_err(|error| protocol_error(&self.url, error))
+            }
         }
     }
 
-    /// Sends a request and returns the answer as a stream.
-    pub(crate) fn ask(&self, request: Vec<u8>) -> Result<impl Read + use<>, TransportError> {
-        let mut builder = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{}/git-upload-pack", self.base))
-            .header("Git-Protocol", "version=2")
-            .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
-            .header(header::ACCEPT, "application/x-git-upload-pack-result")
-            .header(header::USER_AGENT, format!("git/2.39 ({AGENT})"));
-        if let Some(authorization) = &self.authorization {
-            builder = builder.header(header::AUTHORIZATION, authorization.expose());
+    /// Asks for object `id` and hands the pack to `pack` in pieces; returns where history was cut off.
+    pub(crate) fn fetch(
+        &mut self,
+        id: &str,
+        wanted: Wanted,
+        mut pack: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Vec<String>, TransportError> {
+        let filter = match wanted {
+            Wanted::Everything => None,
+            Wanted::NoFiles => Some("blob:none".to_owned()),
+            Wanted::Trees(1) => Some("tree:1".to_owned()),
+            Wanted::Trees(depth) => Some(format!("combine:blob:none+tree:{depth}")),
+        };
+        let (channel, greeting) = match &mut self.kind {
+            Kind::Local(repository) => return repository.pack(id, &mut pack),
+            Kind::Wire { channel, greeting } => (channel, &*greeting),
+        };
+        let failed = |error| protocol_error(&self.url, error);
+        match greeting {
+            Greeting::Version2(capabilities) => {
+                let mut answer = channel.ask(capabilities.fetch(id, filter.as_deref(), AGENT))?;
+                protocol::read_pack(&mut answer, pack).map_err(failed)
+            }
+            Greeting::Older(found) => {
+                if !found.has_bands() {
+                    return Err(TransportError::Unsupported {
+                        url: self.url.clone(),
+                        problem: "is too old: it does not send packs in bands",
+                    });
+                }
+                let tips: Vec<&str> = found.refs.iter().map(|listed| listed.id.as_str()).collect();
+                // What the server does not give out by itself may be somewhere in the history.
+                let (ids, depth) = if found.gives(id) {
+                    (vec![id], Depth::One)
+                } else {
+                    (tips, Depth::All)
+                };
+                if ids.is_empty() {
+                    return Err(failed(io::Error::other(format!(
+                        "not our ref {id}: the repository is empty"
+                    ))));
+                }
+                let request = found.fetch(&ids, depth, filter.as_deref(), AGENT);
+                let mut answer = channel.ask(request)?;
+                old_protocol::read_pack(&mut answer, pack).map_err(failed)
+            }
         }
-        let request = builder
-            .body(Body::from(request))
-            .map_err(|error| self.protocol(io::Error::other(error)))?;
-        let answer = self.http.send(request).map_err(|source| self.unreachable(source))?;
-        self.check(answer.status())?;
-        Ok(answer.into_body())
     }
 
-    pub(crate) fn protocol(&self, source: io::Error) -> TransportError {
-        TransportError::Protocol {
-            url: self.url.to_string(),
-            source,
+    /// Whether objects can be left out of a pack.
+    pub(crate) fn filters(&self) -> bool {
+        match &self.kind {
+            Kind::Wire {
+                greeting: Greeting::Version2(capabilities),
+                ..
+            } => capabilities.filters(),
+            _ => false,
         }
     }
-
-    fn unreachable(&self, source: HttpError) -> TransportError {
-        TransportError::Unreachable {
-            url: self.url.to_string(),
-            source,
-        }
-    }
-
-    fn check(&self, status: StatusCode) -> Result<(), TransportError> {
-        let url = self.url.to_string();
-        match status.as_u16() {
-            200 => Ok(()),
-            401 | 403 => Err(TransportError::Unauthorized {
-                url,
-                hint: match self.credential.as_str() {
-                    "" => "no credential was found; add a secret annotated kpack.io/git to the service account".into(),
-                    credential => format!("the server refused {credential}; check its user and password"),
-                },
-            }),
-            404 => Err(TransportError::NotFound { url }),
-            status => Err(TransportError::Status { url, status }),
-        }
-    }
-}
-
-fn basic(user: &str, password: &str) -> Secret {
-    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    format!("Basic {pair}").into()
 }

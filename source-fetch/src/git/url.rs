@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-/// The address of a repository: `https://…`, `http://…`, `ssh://…`, `user@host:path` or `file://…`.
+use crate::blob::percent_decoded;
+
+/// The address of a repository: `https://…`, `http://…`, `ssh://…`, `user@host:path`, `git://…`, `file://…` or a path
+/// that begins with `/`.
 ///
 /// `Display` never shows a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -13,6 +16,9 @@ pub struct GitUrl {
     host: String,
     port: Option<u16>,
     path: String,
+    is_scp: bool,
+    /// The text as it was given, a password masked.
+    given: String,
 }
 
 /// How a repository is reached.
@@ -21,6 +27,7 @@ pub(crate) enum GitScheme {
     Http,
     Https,
     Ssh,
+    Git,
     File,
 }
 
@@ -30,6 +37,7 @@ impl GitScheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::Ssh => "ssh",
+            Self::Git => "git",
             Self::File => "file",
         }
     }
@@ -58,14 +66,35 @@ impl GitUrl {
         }
     }
 
+    pub(crate) fn host_name(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// The user and password that the url itself carries.
-    pub(crate) fn userinfo(&self) -> Option<(&str, &str)> {
-        self.user.as_deref().zip(self.password.as_deref())
+    pub(crate) fn userinfo(&self) -> Option<(String, String)> {
+        let (user, password) = self.user.as_deref().zip(self.password.as_deref())?;
+        Some((percent_decoded(user)?, percent_decoded(password)?))
     }
 
     /// Returns the path, with its leading slash for all but `user@host:path`.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The path with `%XX` read as bytes, as programs take it.
+    pub(crate) fn decoded_path(&self) -> String {
+        match self.is_scp {
+            true => self.path.clone(),
+            false => percent_decoded(&self.path).unwrap_or_else(|| self.path.clone()),
+        }
     }
 
     /// The address for http requests, without user and password.
@@ -74,8 +103,54 @@ impl GitUrl {
             "{}://{}{}",
             self.scheme.as_str(),
             self.host(),
-            self.path.trim_end_matches('/')
+            self.path.trim_end_matches('/').replace(' ', "%20")
         )
+    }
+}
+
+impl GitUrl {
+    /// Returns the text as it was given, a password masked.
+    pub fn as_given(&self) -> String {
+        self.given.clone()
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.scheme == GitScheme::File
+    }
+
+    /// Reads `text` as a url, or as a path relative to this repository when it begins with `./` or `../`.
+    pub(crate) fn join(&self, text: &str) -> Result<Self, InvalidGitUrl> {
+        if !text.starts_with("./") && !text.starts_with("../") {
+            return text.parse();
+        }
+        let invalid = |problem| InvalidGitUrl {
+            text: masked(text),
+            problem,
+        };
+        if text.chars().any(char::is_control) {
+            return Err(invalid("holds a control character"));
+        }
+        let absolute = self.path.starts_with('/');
+        let mut parts: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
+        for part in text.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop().ok_or_else(|| invalid("leads above the server's top"))?;
+                }
+                part => parts.push(part),
+            }
+        }
+        let mut path = parts.join("/");
+        if absolute {
+            path.insert(0, '/');
+        }
+        if path.is_empty() || path.starts_with('-') {
+            return Err(invalid("leads to no repository"));
+        }
+        let mut joined = Self { path, ..self.clone() };
+        joined.given = joined.to_string();
+        Ok(joined)
     }
 }
 
@@ -97,8 +172,20 @@ impl FromStr for GitUrl {
             text: masked(text),
             problem,
         };
-        if text.chars().any(|c| c.is_control() || c == ' ') {
-            return Err(invalid("holds a blank or control character"));
+        if text.chars().any(char::is_control) {
+            return Err(invalid("holds a control character"));
+        }
+        if text.starts_with('/') {
+            return Ok(Self {
+                scheme: GitScheme::File,
+                user: None,
+                password: None,
+                host: String::new(),
+                port: None,
+                path: text.to_owned(),
+                is_scp: true,
+                given: text.to_owned(),
+            });
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return scp(text).ok_or_else(|| invalid("has no scheme"));
@@ -107,6 +194,7 @@ impl FromStr for GitUrl {
             "http" => GitScheme::Http,
             "https" => GitScheme::Https,
             "ssh" | "git+ssh" | "ssh+git" => GitScheme::Ssh,
+            "git" => GitScheme::Git,
             "file" => GitScheme::File,
             _ => return Err(invalid("has a scheme that is not supported")),
         };
@@ -136,6 +224,9 @@ impl FromStr for GitUrl {
         if host.starts_with('-') || user.as_deref().is_some_and(|user| user.starts_with('-')) {
             return Err(invalid("has a host or user that begins with a dash"));
         }
+        if host.contains([' ', '\\']) {
+            return Err(invalid("has a host with a blank or backslash"));
+        }
         if path.is_empty() && scheme == GitScheme::File {
             return Err(invalid("has no path"));
         }
@@ -143,9 +234,11 @@ impl FromStr for GitUrl {
             scheme,
             user,
             password,
-            host: host.to_ascii_lowercase(),
+            host: host.to_owned(),
             port,
             path: path.to_owned(),
+            is_scp: false,
+            given: masked(text),
         })
     }
 }
@@ -156,7 +249,7 @@ fn scp(text: &str) -> Option<GitUrl> {
     let (user, host) = authority
         .rsplit_once('@')
         .map_or((None, authority), |(user, host)| (Some(user), host));
-    let odd = |part: &str| part.is_empty() || part.starts_with('-') || part.contains('/');
+    let odd = |part: &str| part.is_empty() || part.starts_with('-') || part.contains(['/', '\\', ' ', '@', '[']);
     if odd(host) || user.is_some_and(odd) || path.is_empty() || path.starts_with('-') {
         return None;
     }
@@ -164,9 +257,11 @@ fn scp(text: &str) -> Option<GitUrl> {
         scheme: GitScheme::Ssh,
         user: user.map(str::to_owned),
         password: None,
-        host: host.to_ascii_lowercase(),
+        host: host.to_owned(),
         port: None,
         path: path.to_owned(),
+        is_scp: true,
+        given: text.to_owned(),
     })
 }
 
@@ -177,6 +272,9 @@ impl fmt::Display for GitUrl {
             (Some(user), None) => format!("{user}@"),
             (None, _) => String::new(),
         };
+        if self.scheme == GitScheme::File && self.is_scp {
+            return f.write_str(&self.path);
+        }
         let slash = if self.path.starts_with('/') || self.path.is_empty() {
             ""
         } else {
@@ -208,7 +306,7 @@ mod tests {
     fn the_usual_forms_are_read() {
         let host = |text: &str| text.parse::<GitUrl>().expect(text).host();
         assert_eq!(host("https://git.example/a/b"), "git.example");
-        assert_eq!(host("http://user:pw@Git.example:8080/a"), "git.example:8080");
+        assert_eq!(host("http://user:pw@Git.example:8080/a"), "Git.example:8080");
         assert_eq!(host("git@git.example:a/b.git"), "git.example");
         assert_eq!(host("ssh://git@git.example:22/a"), "git.example:22");
     }

@@ -1,0 +1,11 @@
+//! What carries the conversation: http, the `ssh` program, or a plain connection to `git daemon`.
+
+use std::io::Read;
+
+use super::transport::TransportError;
+
+/// A way to a server that has said its greeting already.
+pub(crate) trait Channel {
+    /// Sends a request and returns the answer as a stream.
+    fn ask(&mut self, request: Vec<u8>) -> Result<Box<dyn Read + '_>, TransportError>;
+}

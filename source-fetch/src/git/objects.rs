@@ -1,0 +1,134 @@
+//! Objects that a server sent, in a directory of their own; no configuration and no refs belong to them.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
+
+use git2::{Commit, Indexer, ObjectType, Odb, Oid, Repository};
+
+use super::transport::{Remote, TransportError, Wanted};
+use crate::limits::{LimitExceeded, Limits};
+
+/// Why objects could not be received.
+#[derive(Debug)]
+pub(crate) enum ReceiveError {
+    Transport(TransportError),
+    /// The server says that there is no such object.
+    Missing(String),
+    Limit(LimitExceeded),
+    Objects(git2::Error),
+    Io(io::Error),
+}
+
+/// What was received.
+pub(crate) struct Received {
+    pub(crate) bytes: u64,
+    pub(crate) shallow: Vec<String>,
+}
+
+/// Receives object `id` from `remote` into `objects/pack` beneath `git_dir`.
+pub(crate) fn receive(
+    remote: &mut Remote,
+    git_dir: &Path,
+    id: &str,
+    wanted: Wanted,
+    limits: &Limits,
+) -> Result<Received, ReceiveError> {
+    let packs = git_dir.join("objects/pack");
+    std::fs::create_dir_all(&packs).map_err(ReceiveError::Io)?;
+    let mut indexer = Indexer::new(None, &packs, 0o444, false).map_err(ReceiveError::Objects)?;
+    let mut spent = Spent {
+        limits,
+        bytes: 0,
+        head: Vec::new(),
+        exceeded: None,
+    };
+    let sent = remote.fetch(id, wanted, |piece| {
+        spent.count(piece)?;
+        indexer.write_all(piece)
+    });
+    let shallow = match (sent, spent.exceeded) {
+        (_, Some(exceeded)) => return Err(ReceiveError::Limit(exceeded)),
+        (Ok(shallow), None) => shallow,
+        // `upload-pack: not our ref …` is how git says that there is no such object.
+        (Err(TransportError::Protocol { source, .. }), None) if source.to_string().contains("not our ref") => {
+            return Err(ReceiveError::Missing(source.to_string()));
+        }
+        (Err(error), None) => return Err(ReceiveError::Transport(error)),
+    };
+    indexer.commit().map_err(ReceiveError::Objects)?;
+    Ok(Received {
+        bytes: spent.bytes,
+        shallow,
+    })
+}
+
+struct Spent<'a> {
+    limits: &'a Limits,
+    bytes: u64,
+    /// The first bytes, which say how many objects there will be.
+    head: Vec<u8>,
+    exceeded: Option<LimitExceeded>,
+}
+
+impl Spent<'_> {
+    fn count(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.bytes += piece.len() as u64;
+        if self.head.len() < 12 {
+            self.head
+                .extend_from_slice(&piece[..piece.len().min(12 - self.head.len())]);
+        }
+        let objects = self
+            .head
+            .get(8..12)
+            .and_then(|count| count.try_into().ok())
+            .map(u32::from_be_bytes);
+        if self.bytes > self.limits.download {
+            self.exceeded = Some(LimitExceeded::Download {
+                limit: self.limits.download,
+            });
+        } else if objects.is_some_and(|count| u64::from(count) > self.limits.objects) {
+            self.exceeded = Some(LimitExceeded::Objects {
+                limit: self.limits.objects,
+            });
+        } else if self.limits.cancel.load(Ordering::Relaxed) {
+            self.exceeded = Some(LimitExceeded::Cancelled);
+        }
+        match self.exceeded {
+            Some(_) => Err(io::Error::other("a limit was crossed")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Opens the objects beneath `git_dir`, without any configuration.
+pub(crate) fn open(git_dir: &Path) -> Result<Repository, git2::Error> {
+    let objects: PathBuf = git_dir.join("objects");
+    let odb = Odb::new()?;
+    // A path that is no UTF-8 can't be given to the library.
+    let path = objects
+        .to_str()
+        .ok_or_else(|| git2::Error::from_str("the target's path is not UTF-8"))?;
+    odb.add_disk_alternate(path)?;
+    Repository::from_odb(odb)
+}
+
+/// Tags of tags are followed this far.
+const MAX_TAGS: usize = 10;
+
+/// The commit that object `id` is or leads to.
+pub(crate) fn commit_of(repository: &Repository, id: Oid) -> Result<Commit<'_>, git2::Error> {
+    let mut object = repository.find_object(id, None)?;
+    for _ in 0..MAX_TAGS {
+        match object.as_tag() {
+            Some(tag) => object = tag.target()?,
+            None => break,
+        }
+    }
+    match object.kind() {
+        Some(ObjectType::Commit) => object.peel_to_commit(),
+        _ => Err(git2::Error::from_str("it is neither a commit nor a tag of one")),
+    }
+}
