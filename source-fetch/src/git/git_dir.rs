@@ -1,4 +1,7 @@
 //! Git's own directory of a checkout: just what git needs to say what is checked out.
+//!
+//! Written by hand: libgit2 reads the configuration of the user, and refuses work trees that belong to another user, as
+//! the volume of a build does.
 
 use std::{fs, io, path::Path};
 
