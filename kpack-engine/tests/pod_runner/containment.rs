@@ -79,7 +79,7 @@ fn a_fork_bomb_is_contained_and_ends_with_its_pod() {
     let Some(world) = World::new(|options| options.max_processes = 64) else {
         return;
     };
-    let mut spec = script("bomb() { bomb | bomb & }; bomb; sleep 1002");
+    let mut spec = script("bomb() { bomb | bomb & }; (bomb) & exec sleep 1002");
     spec["activeDeadlineSeconds"] = json!(2);
     world.pod("a", spec);
     let pod = world.finished("a");
