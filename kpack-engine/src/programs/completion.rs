@@ -4,23 +4,38 @@ use std::{fs, io::Write, path::Path, sync::Arc};
 
 use cnb_layers::{Image, ImageSource, Platform, Reference, RegistryStore};
 use rebuild_policy::{BuildMetadata, BuildpackMetadata};
+use registry_auth::{Chain, Digest};
 use registry_client::Client;
 use serde_json::Value;
 
 use super::{
     Invocation,
     error::{ProgramError, at},
+    invocation::refuse_unknown,
     mounted::Mounted,
-    policy::http_policy,
+    policy::{http_policy, node_credentials},
 };
+
+/// Flags about signing; the step gets some of them always.
+const SIGNING: [&str; 4] = [
+    "cosign-annotations",
+    "cosign-repositories",
+    "cosign-docker-media-types",
+    "notary-v1-url",
+];
 
 /// Runs the step.
 pub(super) fn run(invocation: &Invocation, out: &mut dyn Write) -> Result<(), ProgramError> {
     let mounted = Mounted::read(invocation)?;
-    let path = &invocation.places.report;
-    let (tag, digest) = read_report(path)?;
+    refuse_unknown(&mounted.rest, &SIGNING)?;
+    let (tag, digest) = read_report(&invocation.places.report)?;
     let reference = tag.parse::<Reference>()?.with_digest(&digest);
-    let client = Client::new(http_policy(&invocation.env), Arc::new(mounted.keychain(false)?))?;
+    refuse_signing(invocation, &mounted, &reference)?;
+    // The node's own credentials first, unlike in other steps: as in the reference.
+    let keychain = Chain::default()
+        .then(node_credentials(&invocation.env)?)
+        .then(mounted.keychain(false)?);
+    let client = Client::new(http_policy(&invocation.env), Arc::new(keychain))?;
     let store = RegistryStore::new(client);
     let image = read(&store, &reference)?.ok_or_else(|| ProgramError::NoImage {
         image: reference.to_string(),
@@ -39,7 +54,20 @@ pub(super) fn run(invocation: &Invocation, out: &mut dyn Write) -> Result<(), Pr
     Ok(())
 }
 
-fn read_report(path: &Path) -> Result<(String, registry_auth::Digest), ProgramError> {
+/// Says that an image which its owner wants signed is not: better than a build that only looks as wanted.
+fn refuse_signing(invocation: &Invocation, mounted: &Mounted, image: &Reference) -> Result<(), ProgramError> {
+    let notary = mounted.rest.iter().any(|argument| argument.contains("notary-v1-url="));
+    let with = if notary { "notary" } else { "cosign" };
+    if notary || invocation.places.secrets.join("cosign").is_dir() {
+        return Err(ProgramError::Signing {
+            image: image.to_string(),
+            with,
+        });
+    }
+    Ok(())
+}
+
+fn read_report(path: &Path) -> Result<(String, Digest), ProgramError> {
     let invalid = |problem: String| ProgramError::Document {
         what: path.display().to_string(),
         problem,
@@ -91,7 +119,7 @@ fn build_metadata(reference: &Reference, image: &Image, cache: String) -> Result
         return Ok(BuildMetadata::default());
     };
     let label = |name: &'static str| -> Result<Value, ProgramError> {
-        let text = image.label(name).unwrap_or("{}");
+        let text = image.label(name).ok_or(ProgramError::NoLabel { label: name })?;
         serde_json::from_str(text).map_err(|error| ProgramError::Document {
             what: format!("label {name} of {reference}"),
             problem: error.to_string(),
@@ -121,14 +149,107 @@ fn build_metadata(reference: &Reference, image: &Image, cache: String) -> Result
 }
 
 /// The repository of the stack's run image with the digest that the app stands on.
+///
+/// # Deviation
+/// Where the label names no stack (since platform API 0.12), the reference fails; the run image's own name serves here.
+/// A reference that is only a digest gives that digest; the reference takes it for a tag and drops `sha256:`.
 fn run_image(lifecycle: &Value) -> Result<String, ProgramError> {
-    let name = lifecycle["stack"]["runImage"]["image"]
-        .as_str()
-        .or_else(|| lifecycle["runImage"]["image"].as_str());
-    let on = lifecycle["runImage"]["reference"].as_str().unwrap_or_default();
-    let identifier = on.rsplit_once('@').map_or(on, |(_, digest)| digest);
-    let (Some(name), false) = (name.filter(|name| !name.is_empty()), identifier.is_empty()) else {
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let stack = &lifecycle["stack"]["runImage"]["image"];
+    let (Some(name), Some(on)) = (
+        text(stack).or_else(|| text(&lifecycle["runImage"]["image"])),
+        text(&lifecycle["runImage"]["reference"]),
+    ) else {
         return Ok(String::new());
     };
+    let identifier = match on.parse::<Digest>() {
+        Ok(digest) => digest.to_string(),
+        Err(_) => on.parse::<Reference>()?.identifier(),
+    };
     Ok(format!("{}@{identifier}", name.parse::<Reference>()?.repository()))
+}
+
+#[cfg(test)]
+mod tests {
+    use cnb_layers::{BaseImage, Compression, MemoryStore};
+    use serde_json::json;
+
+    use super::*;
+
+    /// The reference makes these of what it cannot read; ours are said to differ where they are made.
+    const OURS: [(&str, &str); 2] = [
+        (
+            "run image reference is a bare digest",
+            "registry.example/team/builder@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+        ),
+        (
+            "stack run image empty (platform api 0.12 image)",
+            "registry.example/team/run@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+        ),
+    ];
+
+    #[test]
+    fn labels_become_metadata_as_recorded() {
+        let cases = include_str!("../../tests/fixtures/programs/build-metadata.json");
+        let cases: Value = serde_json::from_str(cases).unwrap();
+        for case in cases["cases"].as_array().unwrap() {
+            let name = case["name"].as_str().unwrap();
+            let found = metadata(&case["input"]);
+            let expect = &case["expect"];
+            if let Some((_, ours)) = OURS.iter().find(|(ours, _)| *ours == name) {
+                assert_eq!(found.unwrap().stack_run_image, *ours, "{name}");
+                continue;
+            }
+            match (found, expect["error"].as_str()) {
+                (Ok(found), None) => compare(name, &found, &expect["metadata"]),
+                (Err(error), Some("unexpected end of JSON input")) => assert!(error.contains("not valid"), "{error}"),
+                (Err(error), Some(expected)) => assert_eq!(error, expected, "{name}"),
+                (found, _) => panic!("{name}: {found:?}"),
+            }
+        }
+    }
+
+    fn compare(name: &str, found: &BuildMetadata, expected: &Value) {
+        let repository = |value: &Value| value.as_str().unwrap().split('@').next().unwrap().to_owned();
+        let mut found = json!(found);
+        if expected["lifecycleVersion"] == "" {
+            found["lifecycleVersion"] = json!("");
+        }
+        for (key, value) in expected.as_object().unwrap() {
+            if ["latestImage", "latestCacheImage"].contains(&key.as_str()) {
+                // The recorded digests are those of images made up.
+                assert_eq!(repository(&found[key]), repository(value), "{name}: {key}");
+            } else {
+                assert_eq!(&found[key], value, "{name}: {key}");
+            }
+        }
+    }
+
+    fn metadata(input: &Value) -> Result<BuildMetadata, String> {
+        let store = MemoryStore::new();
+        for (name, image) in input["images"].as_object().unwrap() {
+            let mut base = BaseImage::new(Platform::linux_amd64());
+            for (label, value) in image["labels"].as_object().unwrap() {
+                base = base.label(label, value.as_str().unwrap());
+            }
+            let tag = name.parse().unwrap();
+            base.push(&store, &[tag], Compression::default()).unwrap();
+        }
+        let read = |name: &str| {
+            let reference: Reference = name.parse().unwrap();
+            let image = store.image(&reference, &Platform::linux_amd64()).unwrap();
+            image.map(|image| (reference.with_digest(image.digest()), image))
+        };
+        let name = input["image"].as_str().unwrap();
+        let (reference, image) =
+            read(name).ok_or_else(|| ProgramError::NoImage { image: name.to_owned() }.to_string())?;
+        let cache = read(
+            input["cacheTag"]
+                .as_str()
+                .filter(|tag| !tag.is_empty())
+                .unwrap_or("none/none"),
+        );
+        let cache = cache.map(|(reference, _)| reference.to_string()).unwrap_or_default();
+        build_metadata(&reference, &image, cache).map_err(|error| error.to_string())
+    }
 }

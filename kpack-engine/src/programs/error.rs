@@ -12,6 +12,30 @@ pub enum ProgramError {
         /// The argument.
         argument: String,
     },
+    /// An argument that names a secret, but not as `NAME=TARGET` or `NAME`.
+    #[error("could not parse {what} secret argument {argument}")]
+    SecretArgument {
+        /// `docker`, `git` or `blob`.
+        what: &'static str,
+        /// The argument's value.
+        argument: String,
+    },
+    /// A variable with a value that makes no sense.
+    #[error("{name} is {value:?} and should be {expected}")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A variable of the Build whose name cannot be a file's.
+    #[error("environment variable {name:?} of the build has no usable name: it becomes a file")]
+    PlatformVariable {
+        /// The name.
+        name: String,
+    },
     /// A variable or argument that must be there.
     #[error("{name} is not set")]
     Missing {
@@ -49,17 +73,56 @@ pub enum ProgramError {
     #[error("cannot prepare calls to registries")]
     Client(#[from] registry_client::ClientError),
     /// The source could not be fetched.
-    #[error("cannot fetch the source")]
-    Fetch(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Fetch(Box<dyn std::error::Error + Send + Sync>),
     /// The sub path leads nowhere good.
     #[error(transparent)]
     SubPath(#[from] source_fetch::InvalidSubPath),
     /// The project descriptor is wrong.
     #[error(transparent)]
     Project(#[from] source_fetch::ProjectError),
-    /// There is nothing to build.
+    /// The environment names no source.
     #[error("no git url, blob url, or registry image provided")]
     NoSource,
+    /// The sub path is not in the source, or leads out of it.
+    #[error("the source has no directory \"{sub_path}\" (sub path)")]
+    NoSubPath {
+        /// The sub path.
+        sub_path: source_fetch::SubPath,
+        /// The cause.
+        source: io::Error,
+    },
+    /// An archive is to be fetched with a cloud's credentials.
+    #[error(
+        "blob.auth asks for credentials, but no secret of the service account is annotated kpack.io/blob, and this version \
+         has no credential helpers of clouds"
+    )]
+    BlobHelpers,
+    /// The node's docker configuration is damaged.
+    #[error("cannot use {}", path.display())]
+    DockerConfig {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: registry_auth::DockerConfigError,
+    },
+    /// A label that builds leave on images is missing.
+    #[error("could not find label {label}")]
+    NoLabel {
+        /// The label.
+        label: &'static str,
+    },
+    /// The image is to be signed.
+    #[error(
+        "the image {image} was pushed, but it is to be signed with {with}, which this version does not do; sign it yourself \
+         and remove the key from the service account's secrets"
+    )]
+    Signing {
+        /// The image.
+        image: String,
+        /// `cosign` or `notary`.
+        with: &'static str,
+    },
     /// A file could not be read or written.
     #[error("cannot access {}", path.display())]
     File {
@@ -85,7 +148,7 @@ pub enum ProgramError {
         source: cnb_layers::ImageError,
     },
     /// An image that must be there is not.
-    #[error("image {image} does not exist")]
+    #[error("unable to fetch app image: image {image} not found")]
     NoImage {
         /// The image.
         image: String,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 
+use super::error::ProgramError;
 use super::{completion, prepare, rebase};
 
 /// One of the programs.
@@ -57,7 +58,7 @@ impl Program {
             cause = next.source();
         }
         // Nobody is left to tell when this cannot be written.
-        let _ = writeln!(err, "Error: {text}");
+        let _ = writeln!(err, "{text}");
         1
     }
 }
@@ -83,9 +84,53 @@ impl Invocation {
         }
     }
 
+    /// Prints why there is a build and what changed; what cannot be read is told and does not matter.
+    pub(super) fn print_changes(&self, out: &mut dyn Write) {
+        let changes = rebuild_policy::change_log(self.variable("BUILD_CHANGES").unwrap_or_default());
+        // Nobody is left to tell when the log cannot be written.
+        let _ = match changes {
+            Ok(log) => write!(out, "{log}"),
+            Err(error) => writeln!(out, "{error}"),
+        };
+    }
+
+    /// Reads a variable as Go reads a boolean; `default` when it is absent.
+    pub(super) fn switch(&self, name: &'static str, default: bool) -> Result<bool, ProgramError> {
+        match self.variable(name) {
+            None => Ok(default),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some(value) => Err(ProgramError::Variable {
+                name,
+                value: value.to_owned(),
+                expected: "true or false",
+            }),
+        }
+    }
+
+    /// Returns a variable that must be there.
+    pub(super) fn required(&self, name: &'static str) -> Result<&str, ProgramError> {
+        self.variable(name).ok_or(ProgramError::Missing { name })
+    }
+
     /// Returns a variable; `None` when it is absent or empty, which kpack does not tell apart.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// Refuses arguments that are not flags of these names.
+pub(super) fn refuse_unknown(arguments: &[String], known: &[&str]) -> Result<(), ProgramError> {
+    let is_known = |argument: &&String| {
+        let flag = argument.strip_prefix('-').map(|flag| flag.trim_start_matches('-'));
+        let name = flag.map(|flag| flag.split_once('=').map_or(flag, |(name, _)| name));
+        name.is_some_and(|name| known.contains(&name))
+    };
+    match arguments.iter().find(|argument| !is_known(argument)) {
+        Some(argument) => Err(ProgramError::Argument {
+            argument: argument.clone(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -13,6 +13,7 @@ mod mounted;
 mod policy;
 mod prepare;
 mod rebase;
+mod source;
 
 pub use error::ProgramError;
 pub use invocation::{Invocation, Places, Program};

@@ -1,6 +1,8 @@
 //! The secrets that a step finds mounted, as its arguments name them.
 
-use std::{fs, io::Write, path::Path};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::path::Path;
 
 use registry_auth::{DOCKER_ANNOTATION, KubernetesKeychain, KubernetesSecret};
 
@@ -9,7 +11,17 @@ use super::{
     error::{ProgramError, at},
 };
 
+const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
+const SSH_AUTH: &str = "kubernetes.io/ssh-auth";
+const DOCKER_CFG: &str = "kubernetes.io/dockercfg";
+const DOCKER_CONFIG_JSON: &str = "kubernetes.io/dockerconfigjson";
+const GIT_ANNOTATION: &str = "kpack.io/git";
+const BLOB_ANNOTATION: &str = "kpack.io/blob";
+/// Kubernetes allows secrets of 1 MiB.
+const MAX_FILE: u64 = 1 << 20;
+
 /// The mounted secrets, by use.
+#[derive(Debug, Default)]
 pub(super) struct Mounted {
     account: Vec<KubernetesSecret>,
     pull: Vec<KubernetesSecret>,
@@ -19,48 +31,53 @@ pub(super) struct Mounted {
 
 impl Mounted {
     /// Reads the secrets that `-basic-docker=NAME=REGISTRY` and the like name.
+    ///
+    /// A docker secret whose directory is missing counts as empty, as in the reference; others must be there.
     pub(super) fn read(invocation: &Invocation) -> Result<Self, ProgramError> {
-        let mut mounted = Self {
-            account: Vec::new(),
-            pull: Vec::new(),
-            rest: Vec::new(),
-        };
+        let mut mounted = Self::default();
         for argument in &invocation.args {
             let text = argument.trim_start_matches('-');
-            let Some((flag, value)) = text.split_once('=').filter(|_| argument.starts_with('-')) else {
-                mounted.rest.push(argument.clone());
-                continue;
-            };
-            let (kind, annotation) = match flag {
-                "basic-docker" => ("kubernetes.io/basic-auth", Some(DOCKER_ANNOTATION)),
-                "basic-git" => ("kubernetes.io/basic-auth", Some("kpack.io/git")),
-                "ssh-git" => ("kubernetes.io/ssh-auth", Some("kpack.io/git")),
-                "blob" => ("Opaque", Some("kpack.io/blob")),
-                "dockerconfig" | "imagepull" => ("kubernetes.io/dockerconfigjson", None),
-                "dockercfg" => ("kubernetes.io/dockercfg", None),
-                _ => {
-                    mounted.rest.push(argument.clone());
-                    continue;
-                }
-            };
-            let (name, value) = value.split_once('=').unwrap_or((value, ""));
-            if name.contains('/') || value.contains('=') || annotation.is_some() == value.is_empty() {
-                return Err(ProgramError::Argument {
-                    argument: argument.clone(),
-                });
+            let flag = text.split_once('=').filter(|_| argument.starts_with('-'));
+            let known = flag.and_then(|(flag, value)| Some((Sort::of(flag)?, value)));
+            match known {
+                Some((sort, value)) => mounted.read_secret(sort, value, &invocation.places.secrets)?,
+                None => mounted.rest.push(argument.clone()),
             }
-            let mut secret = read_secret(&invocation.places.secrets.join(name), name, kind)?;
-            if let Some(annotation) = annotation {
-                secret = secret.with_annotation(annotation, value);
-            }
-            if flag == "imagepull" {
-                &mut mounted.pull
-            } else {
-                &mut mounted.account
-            }
-            .push(secret);
         }
         Ok(mounted)
+    }
+
+    fn read_secret(&mut self, sort: Sort, value: &str, secrets: &Path) -> Result<(), ProgramError> {
+        let (kind, annotation, what) = sort.form();
+        let (name, target) = match annotation {
+            Some(_) => value.split_once('=').unwrap_or((value, "")),
+            None => (value, ""),
+        };
+        let wrong = name.is_empty() || name.contains(['/', '=']) || name == "..";
+        if wrong || target.contains('=') || annotation.is_some() == target.is_empty() {
+            return Err(ProgramError::SecretArgument {
+                what,
+                argument: value.to_owned(),
+            });
+        }
+        let dir = secrets.join(name);
+        let mut secret = match read_files(&dir, name, kind) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && annotation.is_none() => {
+                KubernetesSecret::new(name, kind)
+            }
+            read => read.map_err(at(dir))?,
+        };
+        if let Some(annotation) = annotation {
+            secret = secret.with_annotation(annotation, target);
+        }
+        if secret.data.is_empty() {
+            return Ok(());
+        }
+        match sort {
+            Sort::Pull => self.pull.extend(docker_forms(secret)),
+            _ => self.account.push(secret),
+        }
+        Ok(())
     }
 
     /// The secrets of the service account.
@@ -71,57 +88,139 @@ impl Mounted {
     /// The credentials for registries, with those of pull secrets or without.
     pub(super) fn keychain(&self, with_pull_secrets: bool) -> Result<KubernetesKeychain, ProgramError> {
         let pull = if with_pull_secrets { self.pull.as_slice() } else { &[] };
-        KubernetesKeychain::for_pod(&self.account, pull).map_err(|source| ProgramError::Secret {
-            secret: source.secret.clone(),
-            source: Box::new(source),
-        })
+        for_pod(&self.account, pull)
     }
 
-    /// Says which credentials there are, never what they are.
-    pub(super) fn describe(&self, places: &Path, out: &mut dyn Write) {
-        let _ = writeln!(out, "Loading registry credentials from service account secrets");
+    /// Says which registry credentials there are, never what they are, and returns whether there are any.
+    pub(super) fn describe_registries(&self, secrets: &Path, out: &mut dyn Write) -> bool {
         let mut any = false;
         for secret in &self.account {
             if let Some(registry) = secret.docker_annotation() {
                 any = true;
-                let _ = writeln!(
-                    out,
-                    "Loading secrets for \"{registry}\" from secret \"{}\"",
-                    secret.name
-                );
-                continue;
-            }
-            let Ok(credentials) = secret.registry_credentials() else {
-                continue;
-            };
-            for (host, _) in credentials.iter() {
-                any = true;
-                let location = places.join(&secret.name);
-                let (name, location) = (&secret.name, location.display());
-                let _ = writeln!(
-                    out,
-                    "Loading secret for \"{host}\" from secret \"{name}\" at location \"{location}\""
-                );
+                describe(registry, &secret.name, out);
             }
         }
-        if !any {
-            let _ = writeln!(out, "No registry credentials were loaded from service account secrets");
+        for kind in [DOCKER_CFG, DOCKER_CONFIG_JSON] {
+            for secret in self.account.iter().filter(|secret| secret.kind == kind) {
+                // What cannot be read ends the step where it is used.
+                for (host, _) in secret.registry_credentials().unwrap_or_default().iter() {
+                    any = true;
+                    let location = secrets.join(&secret.name);
+                    let (name, location) = (&secret.name, location.display());
+                    let _ = writeln!(
+                        out,
+                        "Loading secret for \"{host}\" from secret \"{name}\" at location \"{location}\""
+                    );
+                }
+            }
+        }
+        any
+    }
+
+    /// Says which git credentials there are.
+    pub(super) fn describe_git(&self, out: &mut dyn Write) {
+        self.describe_annotated(GIT_ANNOTATION, out);
+    }
+
+    /// Says which credentials for archives there are.
+    pub(super) fn describe_blobs(&self, out: &mut dyn Write) {
+        self.describe_annotated(BLOB_ANNOTATION, out);
+    }
+
+    fn describe_annotated(&self, annotation: &str, out: &mut dyn Write) {
+        for secret in &self.account {
+            if let Some(target) = secret.annotations.get(annotation) {
+                describe(target, &secret.name, out);
+            }
         }
     }
 }
 
-fn read_secret(dir: &Path, name: &str, kind: &str) -> Result<KubernetesSecret, ProgramError> {
+/// What an argument says a secret is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    BasicDocker,
+    DockerCfg,
+    DockerConfig,
+    BasicGit,
+    SshGit,
+    Blob,
+    Pull,
+}
+
+impl Sort {
+    fn of(flag: &str) -> Option<Self> {
+        Some(match flag {
+            "basic-docker" => Self::BasicDocker,
+            "dockercfg" => Self::DockerCfg,
+            "dockerconfig" => Self::DockerConfig,
+            "basic-git" => Self::BasicGit,
+            "ssh-git" => Self::SshGit,
+            "blob" => Self::Blob,
+            "imagepull" => Self::Pull,
+            _ => return None,
+        })
+    }
+
+    /// Type of the secret, the annotation that the argument stands for, and a word for messages.
+    fn form(self) -> (&'static str, Option<&'static str>, &'static str) {
+        match self {
+            Self::BasicDocker => (BASIC_AUTH, Some(DOCKER_ANNOTATION), "docker"),
+            Self::DockerCfg => (DOCKER_CFG, None, "docker"),
+            Self::DockerConfig | Self::Pull => (DOCKER_CONFIG_JSON, None, "docker"),
+            Self::BasicGit => (BASIC_AUTH, Some(GIT_ANNOTATION), "git"),
+            Self::SshGit => (SSH_AUTH, Some(GIT_ANNOTATION), "git"),
+            Self::Blob => ("Opaque", Some(BLOB_ANNOTATION), "blob"),
+        }
+    }
+}
+
+/// Reads the registry credentials in a directory that is one secret, of either docker type.
+pub(super) fn docker_secrets(dir: &Path, name: &str) -> Result<KubernetesKeychain, ProgramError> {
+    let secret = match read_files(dir, name, DOCKER_CONFIG_JSON) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KubernetesKeychain::default()),
+        read => read.map_err(at(dir))?,
+    };
+    for_pod(&[], &docker_forms(secret))
+}
+
+fn for_pod(account: &[KubernetesSecret], pull: &[KubernetesSecret]) -> Result<KubernetesKeychain, ProgramError> {
+    KubernetesKeychain::for_pod(account, pull).map_err(|source| ProgramError::Secret {
+        secret: source.secret.clone(),
+        source: Box::new(source),
+    })
+}
+
+/// Splits a mounted secret of unknown docker type into those that its files make it: the older type goes first.
+fn docker_forms(secret: KubernetesSecret) -> Vec<KubernetesSecret> {
+    let form = |kind: &str, file: &str| {
+        let data = secret.data.get(file)?;
+        Some(KubernetesSecret::new(&secret.name, kind).with_data(file, data.clone()))
+    };
+    let forms = [
+        form(DOCKER_CFG, ".dockercfg"),
+        form(DOCKER_CONFIG_JSON, ".dockerconfigjson"),
+    ];
+    forms.into_iter().flatten().collect()
+}
+
+fn describe(target: &str, secret: &str, out: &mut dyn Write) {
+    let _ = writeln!(out, "Loading secrets for \"{target}\" from secret \"{secret}\"");
+}
+
+fn read_files(dir: &Path, name: &str, kind: &str) -> io::Result<KubernetesSecret> {
     let mut secret = KubernetesSecret::new(name, kind);
-    for entry in fs::read_dir(dir).map_err(at(dir))? {
-        let path = entry.map_err(at(dir))?.path();
-        // Kubernetes keeps the files behind links beside directories of its own.
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        // A kubelet keeps the files behind links, beside directories of its own.
         if !path.is_file() {
             continue;
         }
         let Some(key) = path.file_name().and_then(|key| key.to_str()) else {
             continue;
         };
-        let data = fs::read(&path).map_err(at(&path))?;
+        let mut data = Vec::new();
+        File::open(&path)?.take(MAX_FILE).read_to_end(&mut data)?;
         secret = secret.with_data(key, data);
     }
     Ok(secret)

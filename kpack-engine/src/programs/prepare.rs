@@ -1,38 +1,53 @@
 //! `prepare`: checks access, then brings source, credentials and platform environment into the pod's volumes.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
 
 use cnb_layers::Reference;
-use registry_auth::Keychain;
-use registry_client::{Client, Http, HttpPolicy};
-use source_fetch::{
-    Access, BlobKeychain, BlobSource, GitKeychain, GitSource, Source, SubPath, process_project_descriptor,
-};
+use registry_auth::{Chain, Keychain};
+use registry_client::{Client, HttpPolicy};
+use source_fetch::{SubPath, process_project_descriptor};
 
 use super::{
     Invocation,
     error::{ProgramError, at},
+    invocation::refuse_unknown,
     mounted::Mounted,
-    policy::http_policy,
+    policy::{http_policy, node_credentials},
+    source,
 };
+
+const PLATFORM_ENV: &str = "PLATFORM_ENV_";
 
 /// Runs the step.
 pub(super) fn run(invocation: &Invocation, out: &mut dyn Write) -> Result<(), ProgramError> {
-    // A log that can't be written to is no reason to fail: nobody reads it.
-    match rebuild_policy::change_log(invocation.variable("BUILD_CHANGES").unwrap_or_default()) {
-        Ok(log) => drop(write!(out, "{log}")),
-        Err(error) => drop(writeln!(out, "{error}")),
-    }
+    invocation.print_changes(out);
     let mounted = Mounted::read(invocation)?;
-    mounted.describe(&invocation.places.secrets, out);
+    refuse_unknown(&mounted.rest, &[source::TRUST_FLAG])?;
+    let secrets = &invocation.places.secrets;
+    // A log that can't be written to is no reason to fail: nobody reads it.
+    let _ = writeln!(out, "Loading registry credentials from service account secrets");
+    if !mounted.describe_registries(secrets, out) {
+        let _ = writeln!(out, "No registry credentials were loaded from service account secrets");
+    }
     let _ = writeln!(out, "Loading cluster credential helpers");
     let policy = http_policy(&invocation.env);
     check_access(invocation, &mounted, &policy)?;
 
     let sub_path: SubPath = invocation.variable("SOURCE_SUB_PATH").unwrap_or_default().parse()?;
-    fetch(invocation, &mounted, &policy, &sub_path, out)?;
-    let descriptor = invocation.variable("PROJECT_DESCRIPTOR_PATH");
+    let fetched = source::fetch(invocation, &mounted, &policy, &sub_path, out)?;
     let places = &invocation.places;
+    let metadata = places.project_metadata.join("project-metadata.toml");
+    fs::write(&metadata, fetched.project_metadata()).map_err(at(&metadata))?;
+    let app = sub_path.resolve_beneath(&places.workspace);
+    app.map_err(|source| ProgramError::NoSubPath {
+        sub_path: sub_path.clone(),
+        source,
+    })?;
+    let descriptor = invocation.variable("PROJECT_DESCRIPTOR_PATH");
     let report = process_project_descriptor(&places.workspace, &sub_path, descriptor, &places.platform_env)?;
     for note in report.notes {
         let _ = writeln!(out, "{note}");
@@ -45,11 +60,17 @@ pub(super) fn run(invocation: &Invocation, out: &mut dyn Write) -> Result<(), Pr
 
 /// Can the result be pushed, and the run image be read? Better to know before the build than after it.
 fn check_access(invocation: &Invocation, mounted: &Mounted, policy: &HttpPolicy) -> Result<(), ProgramError> {
-    let tag = invocation
-        .variable("IMAGE_TAG")
-        .ok_or(ProgramError::Missing { name: "IMAGE_TAG" })?;
+    let client = |secrets: &dyn Fn() -> Result<_, ProgramError>| {
+        let keychain: Arc<dyn Keychain> = Arc::new(
+            Chain::default()
+                .then(secrets()?)
+                .then(node_credentials(&invocation.env)?),
+        );
+        Ok::<_, ProgramError>(Client::new(policy.clone(), keychain)?)
+    };
+    let tag = invocation.required("IMAGE_TAG")?;
     let reference: Reference = tag.parse()?;
-    client(policy, mounted.keychain(false)?)?
+    client(&|| mounted.keychain(false))?
         .check_write(reference.repository())
         .map_err(|source| ProgramError::WriteAccess {
             tag: tag.to_owned(),
@@ -57,7 +78,7 @@ fn check_access(invocation: &Invocation, mounted: &Mounted, policy: &HttpPolicy)
         })?;
     if let Some(image) = invocation.variable("RUN_IMAGE") {
         let reference: Reference = image.parse()?;
-        client(policy, mounted.keychain(true)?)?
+        client(&|| mounted.keychain(true))?
             .check_read(&reference)
             .map_err(|source| ProgramError::ReadAccess {
                 image: image.to_owned(),
@@ -65,73 +86,6 @@ fn check_access(invocation: &Invocation, mounted: &Mounted, policy: &HttpPolicy)
             })?;
     }
     Ok(())
-}
-
-fn client(policy: &HttpPolicy, keychain: impl Keychain + 'static) -> Result<Client, ProgramError> {
-    Ok(Client::new(policy.clone(), Arc::new(keychain))?)
-}
-
-/// Brings the source into the workspace, and says in a file what it was.
-fn fetch(
-    invocation: &Invocation,
-    mounted: &Mounted,
-    policy: &HttpPolicy,
-    sub_path: &SubPath,
-    out: &mut dyn Write,
-) -> Result<(), ProgramError> {
-    let source = source(invocation, sub_path)?;
-    let annotation = match &source {
-        Source::Git(_) => Some("kpack.io/git"),
-        Source::Blob(blob) if blob.authorize => Some("kpack.io/blob"),
-        _ => None,
-    };
-    for secret in mounted.account() {
-        if let Some(host) = annotation.and_then(|annotation| secret.annotations.get(annotation)) {
-            let _ = writeln!(out, "Loading secrets for \"{host}\" from secret \"{}\"", secret.name);
-        }
-    }
-    let http = Http::new(policy).map_err(|error| ProgramError::Fetch(Box::new(error)))?;
-    let access = Access {
-        git: GitKeychain::from_secrets(mounted.account()),
-        blob: BlobKeychain::from_secrets(mounted.account()),
-        registry: Some(client(policy, mounted.keychain(true)?)?),
-        ..Access::new(http)
-    };
-    let mut log = |line: &str| drop(writeln!(out, "{line}"));
-    let fetched = source_fetch::fetch(&source, &invocation.places.workspace, &access, &mut log)
-        .map_err(|error| ProgramError::Fetch(Box::new(error)))?;
-    let path = invocation.places.project_metadata.join("project-metadata.toml");
-    fs::write(&path, fetched.project_metadata()).map_err(at(path))
-}
-
-/// The source that the variables name: git, else an archive, else an image.
-fn source(invocation: &Invocation, sub_path: &SubPath) -> Result<Source, ProgramError> {
-    let variable = |name| invocation.variable(name);
-    if let Some(url) = variable("GIT_URL") {
-        let revision = variable("GIT_REVISION").ok_or(ProgramError::Missing { name: "GIT_REVISION" })?;
-        let git = GitSource::new(url, revision).with_sub_path(sub_path.as_str());
-        let submodules = variable("GIT_INITIALIZE_SUBMODULES").is_some_and(is_true);
-        return Ok(Source::Git(if submodules { git.with_submodules() } else { git }));
-    }
-    if let Some(url) = variable("BLOB_URL") {
-        let strip = variable("BLOB_STRIP_COMPONENTS").unwrap_or("0");
-        return Ok(Source::Blob(BlobSource {
-            url: url.to_owned(),
-            strip_components: strip.parse().map_err(|_| ProgramError::Argument {
-                argument: format!("BLOB_STRIP_COMPONENTS={strip}"),
-            })?,
-            authorize: variable("BLOB_AUTH").is_some_and(is_true),
-        }));
-    }
-    match variable("REGISTRY_IMAGE") {
-        Some(image) => Ok(Source::Image(image.to_owned())),
-        None => Err(ProgramError::NoSource),
-    }
-}
-
-/// Go's reading of a boolean.
-fn is_true(text: &str) -> bool {
-    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
 fn print_builder(invocation: &Invocation, out: &mut dyn Write) {
@@ -145,12 +99,12 @@ fn print_builder(invocation: &Invocation, out: &mut dyn Write) {
 fn write_platform_env(invocation: &Invocation) -> Result<(), ProgramError> {
     let dir = &invocation.places.platform_env;
     fs::create_dir_all(dir).map_err(at(dir))?;
-    for (name, value) in &invocation.env {
-        let Some(name) = name.strip_prefix("PLATFORM_ENV_") else {
+    for (variable, value) in &invocation.env {
+        let Some(name) = variable.strip_prefix(PLATFORM_ENV) else {
             continue;
         };
         if name.is_empty() || name.contains('/') || name == ".." || name == "." {
-            continue;
+            return Err(ProgramError::PlatformVariable { name: name.to_owned() });
         }
         let path = dir.join(name);
         fs::write(&path, value).map_err(at(path))?;

@@ -7,26 +7,27 @@ use cnb_layers::{
     phase::{Log, LogLevel, PlatformApi},
     rebase::RebaseInputs,
 };
+use registry_auth::Chain;
 use registry_client::Client;
 
 use super::{
     Invocation,
     error::{ProgramError, at},
     mounted::Mounted,
-    policy::http_policy,
+    policy::{http_policy, node_credentials},
 };
 
 /// Runs the step.
 pub(super) fn run(invocation: &Invocation, out: &mut (dyn Write + Send)) -> Result<(), ProgramError> {
-    match rebuild_policy::change_log(invocation.variable("BUILD_CHANGES").unwrap_or_default()) {
-        Ok(log) => drop(write!(out, "{log}")),
-        Err(error) => drop(writeln!(out, "{error}")),
-    }
+    invocation.print_changes(out);
     let _ = writeln!(out, "Loading cluster credential helpers");
     let mounted = Mounted::read(invocation)?;
-    mounted.describe(&invocation.places.secrets, out);
+    mounted.describe_registries(&invocation.places.secrets, out);
     let arguments = Arguments::parse(&mounted.rest)?;
-    let client = Client::new(http_policy(&invocation.env), Arc::new(mounted.keychain(true)?))?;
+    let keychain = Chain::default()
+        .then(mounted.keychain(true)?)
+        .then(node_credentials(&invocation.env)?);
+    let client = Client::new(http_policy(&invocation.env), Arc::new(keychain))?;
     let store = RegistryStore::new(client.clone());
     let platform = Platform::linux_amd64();
     let inputs = RebaseInputs {
