@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use base64::Engine as _;
 use registry_client::Client;
 use tempfile::TempDir;
 use test_support::{GitServer, Process, Program, Registry, require};
@@ -98,7 +99,10 @@ impl Stage {
             ("GIT_COMMITTER_EMAIL", "dev@acme.example".into()),
         ];
         if self.registry.is_some() {
-            env.push(("DOCKER_CONFIG", self.folder.path().join("docker").into()));
+            let docker = self.folder.path().join("docker");
+            // Where skopeo looks.
+            env.push(("REGISTRY_AUTH_FILE", docker.join("config.json").into()));
+            env.push(("DOCKER_CONFIG", docker.into()));
         }
         let work = self.folder.path().join("work");
         fs::create_dir_all(&work)?;
@@ -108,7 +112,8 @@ impl Stage {
     fn write_docker_config(&self) -> anyhow::Result<()> {
         let folder = self.folder.path().join("docker");
         fs::create_dir_all(&folder)?;
-        let config = serde_json::json!({"auths": {&self.server: {"username": self.user, "password": self.password}}});
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", self.user, self.password));
+        let config = serde_json::json!({"auths": {&self.server: {"auth": pair}}});
         fs::write(folder.join("config.json"), config.to_string())?;
         Ok(())
     }

@@ -35,6 +35,7 @@ pub(super) fn first_objects(resources: &dyn Resources, own: &LocalImages) -> Res
     for name in NAMESPACES {
         ensure(resources, Object::new(Kind::Namespace, None, name))?;
     }
+    ensure(resources, storage_class())?;
     let mut lifecycle = Object::new(Kind::ClusterLifecycle, None, LIFECYCLE);
     lifecycle.set("spec", json!({"image": own.lifecycle}));
     match resources.get(Kind::ClusterLifecycle, None, LIFECYCLE)? {
@@ -49,6 +50,15 @@ pub(super) fn first_objects(resources: &dyn Resources, own: &LocalImages) -> Res
             Ok(())
         }
     }
+}
+
+/// The default class of storage, so that Images have a cache volume: a directory of this machine, of any size.
+fn storage_class() -> Object {
+    let mut class = Object::new(Kind::StorageClass, None, "directory");
+    class.set_annotation("storageclass.kubernetes.io/is-default-class", "true");
+    class.set("provisioner", json!(format!("{LOCAL_HOST}/directory")));
+    class.set("allowVolumeExpansion", json!(true));
+    class
 }
 
 /// Creates an object unless there is one of its name.
