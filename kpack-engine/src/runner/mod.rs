@@ -33,6 +33,7 @@ mod seccomp;
 mod spec;
 mod start_error;
 mod status;
+mod stop;
 mod user;
 mod volumes;
 

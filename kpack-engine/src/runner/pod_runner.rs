@@ -17,9 +17,10 @@ use super::pod_run::{Node, PodRun};
 use super::privilege::Privilege;
 use super::pull::Puller;
 use super::roots::Roots;
-use super::sandbox::{Stop, StopReason, forget, kill_orphans, remove_tree};
+use super::sandbox::{forget, kill_orphans, remove_tree};
 use super::spec::PodSpec;
 use super::status::{Phase, queued, refused};
+use super::stop::{Stop, StopReason};
 use super::{RunnerOptions, StartError};
 use crate::{Change, Kind, Object, Resources, Selector, Watch, WatchEvent, WatchFilter};
 
