@@ -165,6 +165,7 @@ pub fn fetch_git(
     let root = Dir::open_ambient_dir(dir, cap_std::ambient_authority()).map_err(target)?;
     let mut checkout = Checkout {
         access: access.clone(),
+        top: dir.to_owned(),
         spent: Spent::new(&access.limits),
         submodules: source.initialize_submodules,
         received: 0,
@@ -215,6 +216,8 @@ fn pinned(source: &ResolvedGit, url: &GitUrl, access: &Access) -> Result<String,
 
 struct Checkout<'a> {
     access: Access,
+    /// The directory of the outermost repository.
+    top: PathBuf,
     spent: Spent<'a>,
     submodules: bool,
     received: u64,
@@ -352,22 +355,25 @@ impl Checkout<'_> {
                 source,
             })
         };
-        let git_dir = place.git_dir.join("modules").join(name);
-        if let Some(above) = git_dir.parent() {
+        let inner_git_dir = place.git_dir.join("modules").join(name);
+        if let Some(above) = inner_git_dir.parent() {
             std::fs::create_dir_all(above).map_err(target)?;
         }
+        git_dir::add_submodule(&place.git_dir, &module.name, &url.as_given()).map_err(target)?;
         let root = place.root.open_dir(&link.path).map_err(target)?;
         let mut options = OpenOptions::new();
         let file = root.open_with(".git", options.write(true).create_new(true));
-        let to_top = "../".repeat(link.path.components().count());
-        let relative = git_dir.strip_prefix(&place.dir).unwrap_or(&git_dir);
+        let dir = place.dir.join(&link.path);
+        let from_top = dir.strip_prefix(&self.top).unwrap_or(&link.path);
+        let to_top = "../".repeat(from_top.components().count());
+        let relative = inner_git_dir.strip_prefix(&self.top).unwrap_or(&inner_git_dir);
         let line = format!("gitdir: {to_top}{}\n", relative.display());
         file.and_then(|mut file| file.write_all(line.as_bytes()))
             .map_err(target)?;
         let inner = Place {
             root,
-            dir: place.dir.join(&link.path),
-            git_dir,
+            dir,
+            git_dir: inner_git_dir,
             nesting: place.nesting + 1,
         };
         self.run(&url, &link.commit.to_string(), inner).map_err(failed)?;

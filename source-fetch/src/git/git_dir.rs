@@ -21,6 +21,14 @@ pub(crate) fn init(git_dir: &Path, url: &str) -> io::Result<()> {
     fs::write(git_dir.join("config"), config)
 }
 
+/// Says that a submodule is checked out, too.
+pub(crate) fn add_submodule(git_dir: &Path, name: &str, url: &str) -> io::Result<()> {
+    let escaped = name.replace('\\', "\\\\").replace('"', "\\\"");
+    let section = format!("[submodule \"{escaped}\"]\n\turl = {}\n", config_value(url));
+    let mut config = fs::OpenOptions::new().append(true).open(git_dir.join("config"))?;
+    io::Write::write_all(&mut config, section.as_bytes())
+}
+
 /// A value that stays one, whatever it holds.
 fn config_value(text: &str) -> String {
     let odd = |c: char| c.is_control() || matches!(c, '"' | '\\' | '#' | ';');

@@ -15,7 +15,8 @@ impl Module {
     ///
     /// CVE-2018-11235: names are paths, and strangers choose them.
     pub(super) fn directory(&self) -> Option<PathBuf> {
-        let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
+        let is_plain =
+            |part: &str| !matches!(part, "" | "." | "..") && !part.contains(|c: char| c == '\\' || c.is_control());
         self.name
             .split('/')
             .all(is_plain)

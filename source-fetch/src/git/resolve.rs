@@ -95,25 +95,40 @@ fn resolved(source: &GitSource, revision: &str, kind: RevisionKind) -> ResolvedG
 }
 
 fn listed(source: &GitSource, remote: &mut Remote) -> Result<ResolvedGit, TransportError> {
-    let refs = remote.list(&prefixes(source.revision()))?;
-    Ok(match pick(&refs, source.revision()) {
-        Some((id, kind)) => resolved(source, id, kind),
-        None => resolved(source, source.revision(), RevisionKind::Commit),
-    })
+    let refs = remote.list(&candidates(source.revision()))?;
+    if let Some((id, kind)) = pick(&refs, source.revision()) {
+        return Ok(resolved(source, id, kind));
+    }
+    // Nobody knows yet what the names of a repository without any ref will mean.
+    let is_empty = refs.is_empty() && remote.list(&["refs/".to_owned()])?.is_empty();
+    let kind = if is_empty {
+        RevisionKind::Unknown
+    } else {
+        RevisionKind::Commit
+    };
+    Ok(resolved(source, source.revision(), kind))
 }
 
 pub(crate) fn is_commit_id(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn prefixes(revision: &str) -> Vec<String> {
+/// The full names that `revision` can mean, the first of them that exists counts.
+fn candidates(revision: &str) -> Vec<String> {
+    let mut names = Vec::new();
     if revision == "HEAD" || revision.starts_with("refs/") {
-        return vec![revision.to_owned()];
+        names.push(revision.to_owned());
     }
-    ["refs/heads/", "refs/tags/", "refs/remotes/", "refs/"]
+    let mut roots = vec!["refs/heads/", "refs/tags/", "refs/remotes/"];
+    // What is in one of these has the rest of its name as a short name, and no other.
+    if !["heads/", "tags/", "remotes/"]
         .iter()
-        .map(|root| format!("{root}{revision}"))
-        .collect()
+        .any(|root| revision.starts_with(root))
+    {
+        roots.push("refs/");
+    }
+    names.extend(roots.into_iter().map(|root| format!("{root}{revision}")));
+    names
 }
 
 /// The ref whose full or short name is `revision`.
@@ -124,8 +139,7 @@ fn pick<'a>(refs: &'a [ListedRef], revision: &str) -> Option<(&'a str, RevisionK
         "HEAD" => RevisionKind::Branch,
         _ => RevisionKind::Unknown,
     };
-    let candidates = prefixes(revision);
-    candidates.iter().find_map(|name| {
+    candidates(revision).iter().find_map(|name| {
         let found = refs.iter().find(|listed| listed.name == *name)?;
         Some((found.id.as_str(), kind_of(&found.name)))
     })

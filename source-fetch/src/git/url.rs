@@ -250,7 +250,7 @@ fn scp(text: &str) -> Option<GitUrl> {
         .rsplit_once('@')
         .map_or((None, authority), |(user, host)| (Some(user), host));
     let odd = |part: &str| part.is_empty() || part.starts_with('-') || part.contains(['/', '\\', ' ', '@', '[']);
-    if odd(host) || user.is_some_and(odd) || path.is_empty() || path.starts_with('-') {
+    if odd(host) || user.is_some_and(odd) || path.is_empty() || path.starts_with(['-', '\\']) {
         return None;
     }
     Some(GitUrl {

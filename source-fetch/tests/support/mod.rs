@@ -1,6 +1,8 @@
 //! What the tests of recorded values share.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod repositories;
+
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use base64::Engine as _;
