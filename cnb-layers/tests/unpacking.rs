@@ -315,6 +315,34 @@ fn bytes_of(layer: &dyn LayerContent) -> Vec<u8> {
     tar
 }
 
+/// Small trees fit into one block; only many blocks show whether it matters which thread takes which.
+#[test]
+fn a_layer_of_many_blocks_has_the_same_bytes_for_any_number_of_threads() {
+    let mut state = 7u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::from(state.to_le_bytes()[7])
+    };
+    let words: Vec<String> = (0..256).map(|_| format!("{:x}{:x}", next() * next(), next())).collect();
+    let mut content = Vec::new();
+    while content.len() < 6 << 20 {
+        let (pick, often) = (next(), next() % 4 != 0);
+        content.extend_from_slice(words[if often { pick % 11 } else { pick }].as_bytes());
+    }
+    let layer = LayerBuilder::new().file("large", 0o644, 0, 0, content);
+    let compress = |threads| {
+        let mut blob = Vec::new();
+        let made = compress_layer(&layer, Compression { level: 2, threads }, &mut blob).expect("compressed");
+        (made, blob)
+    };
+    let alone = compress(1);
+    for threads in [1, 2, 2, 3, 8, 8] {
+        assert!(compress(threads) == alone, "{threads} threads");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 

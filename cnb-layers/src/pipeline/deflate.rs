@@ -22,18 +22,22 @@ pub(super) struct Piece {
 }
 
 /// Deflates blocks. What it makes of a block depends on the block and the window alone.
+///
+/// So each run gets a compressor of its own. One that is reset and used again keeps something of what it
+/// did before, and makes other (equally valid) bytes of some blocks: the digest of a layer would depend on
+/// which thread took which block.
 pub(super) struct Deflater {
-    compress: Compress,
+    level: Compression,
 }
 
 impl Deflater {
     pub(super) fn new(level: u32) -> Self {
         Self {
-            compress: Compress::new(Compression::new(level.clamp(1, 9)), false),
+            level: Compression::new(level.clamp(1, 9)),
         }
     }
 
-    pub(super) fn deflate(&mut self, block: &Block) -> Piece {
+    pub(super) fn deflate(&self, block: &Block) -> Piece {
         let mut out = Vec::with_capacity(block.data.len() / 2 + 1024);
         let mut start = 0;
         while start < block.data.len() {
@@ -66,18 +70,18 @@ impl Deflater {
         }
     }
 
-    fn deflate_run(&mut self, window: &[u8], data: &[u8], out: &mut Vec<u8>) {
+    fn deflate_run(&self, window: &[u8], data: &[u8], out: &mut Vec<u8>) {
         let before = out.len();
-        self.compress.reset();
-        if !window.is_empty() && self.compress.set_dictionary(window).is_err() {
+        let mut compress = Compress::new(self.level, false);
+        if !window.is_empty() && compress.set_dictionary(window).is_err() {
             return store(data, out);
         }
         let mut done = 0;
         loop {
             out.reserve(data.len() - done + 64);
-            let read = self.compress.total_in();
-            let status = self.compress.compress_vec(&data[done..], out, FlushCompress::Sync);
-            done += usize::try_from(self.compress.total_in() - read).unwrap_or(0);
+            let read = compress.total_in();
+            let status = compress.compress_vec(&data[done..], out, FlushCompress::Sync);
+            done += usize::try_from(compress.total_in() - read).unwrap_or(0);
             match status {
                 // There is space left in the output only when the flush is complete.
                 Ok(Status::Ok | Status::BufError) if done == data.len() && out.len() < out.capacity() => break,
@@ -176,5 +180,46 @@ mod tests {
             last: true,
         });
         assert!(piece.deflated.len() < data.len() + data.len() / 1000);
+    }
+
+    /// Text with repetitions at many distances, mixed with noise: what makes a compressor remember.
+    fn mixture(length: usize) -> Vec<u8> {
+        let noise = noise(length);
+        let words: Vec<Vec<u8>> = (0..4000)
+            .map(|at| noise[at * 7..at * 7 + 3 + at % 9].to_vec())
+            .collect();
+        let mut out = Vec::with_capacity(length + 64);
+        let mut at = 0;
+        while out.len() < length {
+            let pick = usize::from(noise[at % length]) * 256 + usize::from(noise[(at + 1) % length]);
+            // Few words often, many seldom.
+            let word = &words[if pick % 4 == 0 { pick % words.len() } else { pick % 97 }];
+            out.extend(word.iter().map(|byte| b' ' + byte % 95));
+            at += 2;
+        }
+        out.truncate(length);
+        out
+    }
+
+    #[test]
+    fn a_block_gives_the_same_bytes_whatever_was_deflated_before() {
+        let data = mixture(24 * BLOCK);
+        let blocks: Vec<Block> = (0..data.len() / BLOCK)
+            .map(|number| {
+                let start = number * BLOCK;
+                let window = data[start.saturating_sub(WINDOW)..start].to_vec();
+                Block {
+                    window,
+                    data: data[start..start + BLOCK].to_vec(),
+                    last: false,
+                }
+            })
+            .collect();
+        for level in [1, 2, 6] {
+            let one = Deflater::new(level);
+            let forwards: Vec<_> = blocks.iter().map(|block| one.deflate(block).deflated).collect();
+            let backwards: Vec<_> = blocks.iter().rev().map(|block| one.deflate(block).deflated).collect();
+            assert!(forwards.iter().eq(backwards.iter().rev()), "level {level}");
+        }
     }
 }

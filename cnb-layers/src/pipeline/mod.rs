@@ -82,7 +82,7 @@ pub fn compress_layer(
         let mut blocks = Blocks::new(to_workers, to_collector);
         for _ in 0..threads {
             scope.spawn(|| {
-                let mut deflater = Deflater::new(compression.level);
+                let deflater = Deflater::new(compression.level);
                 loop {
                     let next = work.lock().map(|work| work.recv());
                     let Ok(Ok((block, answer))) = next else { return };
