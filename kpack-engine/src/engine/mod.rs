@@ -9,14 +9,16 @@ mod local_images;
 mod options;
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cnb_layers::{ImageError, LayoutStore, UploadError};
 use rebuild_policy::PodOptions;
-use registry_client::ClientError;
+use registry_client::{ClientError, Http};
+use source_fetch::Ssh;
 
 pub use self::local_images::Programs;
 pub use self::options::EngineOptions;
@@ -67,6 +69,7 @@ impl Engine {
         };
         let runner = PodRunner::start(Arc::new(store.clone()), runner_options)?;
         let warehouse = RegistryWarehouse::new(images, created_by(), clock.clone());
+        let sources = source_fetcher(http, &data.join("scratch"), options.path_aware)?;
         let reconcile = ReconcileOptions {
             poll_interval: options.poll_interval,
             resync_interval: options.resync_interval,
@@ -77,7 +80,7 @@ impl Engine {
                 ..PodOptions::default()
             },
             logs: Arc::new(logs.clone()),
-            ..ReconcileOptions::new(Arc::new(warehouse), Arc::new(SourceFetcher::new(http)), clock.clone())
+            ..ReconcileOptions::new(Arc::new(warehouse), Arc::new(sources), clock.clone())
         };
         let controllers = Controllers::start(Arc::new(store.clone()), reconcile);
         let housekeeping = bootstrap::Housekeeping::start(store.clone(), logs.clone(), clock.clone());
@@ -139,6 +142,28 @@ impl fmt::Debug for Engine {
 /// What builders record as their maker, in the form of kpack.
 fn created_by() -> String {
     format!("v{} (kpack-flow)", env!("CARGO_PKG_VERSION"))
+}
+
+/// Looks at sources; what it needs files for is kept in `scratch`.
+fn source_fetcher(http: Http, scratch: &Path, with_trees: bool) -> Result<SourceFetcher, StartEngineError> {
+    fs::create_dir_all(scratch).map_err(|source| StartEngineError::Io {
+        action: "make",
+        path: scratch.to_owned(),
+        source,
+    })?;
+    let mut sources = SourceFetcher::new(http);
+    if with_trees {
+        sources = sources.with_trees(scratch.to_owned());
+    }
+    let ssh = Path::new("/usr/bin/ssh");
+    if ssh.is_file() {
+        sources = sources.with_ssh(Ssh {
+            program: ssh.to_owned(),
+            scratch: scratch.to_owned(),
+            trust_unknown_hosts: true,
+        });
+    }
+    Ok(sources)
 }
 
 /// Why an engine could not be started.

@@ -1,8 +1,10 @@
 //! [`SourceFetcher`]: sources, looked at where they are.
 
+use std::path::PathBuf;
+
 use rebuild_policy::{ResolvedBlob, ResolvedGit, ResolvedRegistry, ResolvedSource, SourceConfig};
 use registry_client::Http;
-use source_fetch::{Access, GitKeychain, GitSource, resolve_git};
+use source_fetch::{Access, GitKeychain, GitSource, ResolveError, Ssh, resolve_git, resolve_git_with_tree};
 
 use super::{Account, SourceError, SourceReader};
 
@@ -10,12 +12,45 @@ use super::{Account, SourceError, SourceReader};
 #[derive(Clone)]
 pub struct SourceFetcher {
     http: Http,
+    ssh: Option<Ssh>,
+    trees: Option<PathBuf>,
 }
 
 impl SourceFetcher {
     /// Makes a reader that sends its requests with `http`.
     pub fn new(http: Http) -> Self {
-        Self { http }
+        Self {
+            http,
+            ssh: None,
+            trees: None,
+        }
+    }
+
+    /// Reaches git servers by ssh, too.
+    #[must_use]
+    pub fn with_ssh(mut self, ssh: Ssh) -> Self {
+        self.ssh = Some(ssh);
+        self
+    }
+
+    /// Finds the tree of each sub path, too, so that commits elsewhere can be told apart; `scratch` is a directory for
+    /// what is fetched meanwhile.
+    #[must_use]
+    pub fn with_trees(mut self, scratch: PathBuf) -> Self {
+        self.trees = Some(scratch);
+        self
+    }
+
+    fn look(&self, wanted: &GitSource, access: &Access) -> Result<source_fetch::ResolvedGit, ResolveError> {
+        let Some(scratch) = &self.trees else {
+            return resolve_git(wanted, access);
+        };
+        resolve_git_with_tree(wanted, access, scratch).or_else(|error| {
+            // A repository that is too large to look into can be built all the same.
+            let url = access_url(wanted);
+            tracing::warn!(url, error = error_chain(&error), "cannot find the tree of a sub path");
+            resolve_git(wanted, access)
+        })
     }
 }
 
@@ -32,24 +67,22 @@ impl SourceReader for SourceFetcher {
             let wanted = GitSource::new(&git.url, &git.revision).with_sub_path(&sub_path);
             let access = Access {
                 git: GitKeychain::from_secrets(&account.secrets),
+                ssh: self.ssh.clone(),
                 ..Access::new(self.http.clone())
             };
-            let (revision, kind) = match resolve_git(&wanted, &access) {
-                Ok(found) => (found.revision, found.kind.as_str()),
-                Err(error) => {
-                    let url = git.url.as_str();
-                    tracing::warn!(url, error = error_chain(&error), "cannot look at a git repository");
-                    (git.revision.clone(), "Unknown")
-                }
-            };
+            let found = self.look(&wanted, &access).unwrap_or_else(|error| {
+                let url = access_url(&wanted);
+                tracing::warn!(url, error = error_chain(&error), "cannot look at a git repository");
+                source_fetch::ResolvedGit::unasked(&wanted)
+            });
             return Ok(ResolvedSource {
                 git: Some(ResolvedGit {
                     url: git.url.clone(),
-                    revision,
+                    revision: found.revision,
+                    tree: found.tree.unwrap_or_default(),
                     sub_path,
-                    kind: kind.to_owned(),
+                    kind: found.kind.as_str().to_owned(),
                     initialize_submodules: git.initialize_submodules,
-                    ..ResolvedGit::default()
                 }),
                 ..ResolvedSource::default()
             });
@@ -79,6 +112,12 @@ impl SourceReader for SourceFetcher {
             ..ResolvedSource::default()
         })
     }
+}
+
+/// The url for logs: without a password.
+fn access_url(source: &GitSource) -> String {
+    let url = source.url().parse::<source_fetch::GitUrl>();
+    url.map_or_else(|_| "a url that can't be read".to_owned(), |url| url.as_given())
 }
 
 fn error_chain(error: &dyn std::error::Error) -> String {
