@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context as _, bail};
 
 /// Builds `kp`, `kpackd`, `lifecycle` and `launcher`, and returns the directory they are in.
-pub(crate) fn build() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When cargo can't be run, or fails: the error holds its words.
+pub fn build_binaries() -> anyhow::Result<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);

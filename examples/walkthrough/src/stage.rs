@@ -51,7 +51,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn set_up(options: &Options) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("kpack-flow-").tempdir()?;
-        let binaries = binaries::build()?;
+        let binaries = binaries::build_binaries()?;
         let (registry, prefix, user, password) = match &options.registry {
             None => {
                 let registry = Registry::with_basic_auth(USER, PASSWORD)?;
