@@ -1,11 +1,6 @@
 //! Images on their way into the default repository, with the user's own credentials.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, env, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -39,6 +34,8 @@ pub(crate) struct Found {
     source: Box<dyn ImageSource>,
     reference: Reference,
     pub(crate) image: Image,
+    /// Holds an unpacked file as long as it is needed.
+    _unpacked: Option<tempfile::TempDir>,
 }
 
 impl Registries {
@@ -86,6 +83,7 @@ impl Registries {
             source: Box::new(self.store.clone()),
             reference,
             image,
+            _unpacked: None,
         })
     }
 
@@ -116,17 +114,17 @@ impl Registries {
 
 /// A directory or a tar file with an OCI layout; the first image of its index counts.
 fn local(path: &Path) -> anyhow::Result<Found> {
-    let folder: PathBuf = if path.is_dir() {
-        path.to_owned()
-    } else {
-        let folder = tempfile::tempdir()?.keep();
-        let file = std::fs::File::open(path)?;
-        tar::Archive::new(file)
-            .unpack(&folder)
-            .context("not a tar file with an OCI layout")?;
-        folder
+    let unpacked = match path.is_dir() {
+        true => None,
+        false => {
+            let folder = tempfile::tempdir()?;
+            let unpacked = tar::Archive::new(std::fs::File::open(path)?).unpack(folder.path());
+            unpacked.context("not a tar file with an OCI layout")?;
+            Some(folder)
+        }
     };
-    let layout = LayoutStore::open(&folder)?;
+    let folder = unpacked.as_ref().map_or(path, tempfile::TempDir::path);
+    let layout = LayoutStore::open(folder)?;
     let Some(entry) = layout.index()?.manifests.into_iter().next() else {
         bail!("its index lists no image")
     };
@@ -138,6 +136,7 @@ fn local(path: &Path) -> anyhow::Result<Found> {
         source: Box::new(layout),
         reference,
         image,
+        _unpacked: unpacked,
     })
 }
 
