@@ -112,7 +112,8 @@ impl<'a> Spent<'a> {
             });
         }
         if path.len() > self.limits.path {
-            let path = String::from_utf8_lossy(&path[..80.min(path.len())]).into_owned();
+            // Names of strangers must not move the cursor of who reads this.
+            let path = String::from_utf8_lossy(&path[..80.min(path.len())]).replace(|c: char| c.is_control(), "?");
             return Err(LimitExceeded::Path {
                 limit: self.limits.path,
                 path,

@@ -281,6 +281,9 @@ fn check_fetches(version_2: bool) {
                 }
             }
             Ok(_) if !better => problem("not refused".into()),
+            Err(error) if better && name != "sub-path-missing" && name != "super-no-gitlink-with-init" => {
+                problem(format!("no better: {error:?}"));
+            }
             Err(error) if recorded["exit"] == 0 && !better && !hostile => problem(format!("refused: {error:?}")),
             _ => {}
         }

@@ -98,10 +98,8 @@ impl Advertisement {
 
     /// Whether the server gives out object `id` by itself.
     pub(crate) fn gives(&self, id: &str) -> bool {
-        let listed = |listed: &ListedRef| listed.id == id;
-        self.can("allow-reachable-sha1-in-want") || self.can("allow-any-sha1-in-want") || self.refs.iter().any(listed)
-            // A tip that is hidden is given out, too.
-            || self.can("allow-tip-sha1-in-want")
+        let any = ["allow-reachable-sha1-in-want", "allow-any-sha1-in-want"];
+        any.iter().any(|name| self.can(name)) || self.refs.iter().any(|listed| listed.id == id)
     }
 
     /// Whether the pack comes in bands, without which its end and errors can't be told apart.

@@ -1,0 +1,52 @@
+//! Prints a line for each change of a directory in a git repository; commits elsewhere are passed over.
+//!
+//! ```console
+//! $ cargo run -p source-fetch --example watch -- https://github.com/owner/app --revision main --sub-path app
+//! ```
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use std::{error::Error, thread, time::Duration};
+
+use registry_client::{Http, HttpPolicy};
+use source_fetch::{Access, GitSource, resolve_git_with_tree};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut url, mut revision, mut sub_path, mut seconds) = (None, "main".to_owned(), String::new(), 10);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
+        match argument.as_str() {
+            "--revision" => revision = value()?,
+            "--sub-path" => sub_path = value()?,
+            "--every" => seconds = value()?.parse()?,
+            _ => url = Some(argument),
+        }
+    }
+    let url = url.ok_or("usage: watch URL [--revision R] [--sub-path P] [--every SECONDS]")?;
+    let access = Access {
+        allow_file: true,
+        ..Access::new(Http::new(&HttpPolicy::default())?)
+    };
+    let source = GitSource::new(url, revision).with_sub_path(sub_path);
+    let scratch = std::env::temp_dir();
+    let mut last = None;
+    loop {
+        match resolve_git_with_tree(&source, &access, &scratch) {
+            Ok(found) => {
+                let now = found.tree.clone().unwrap_or_else(|| found.revision.clone());
+                if last.as_ref() != Some(&now) {
+                    println!(
+                        "{} {} tree {}",
+                        found.kind.as_str(),
+                        found.revision,
+                        found.tree.as_deref().unwrap_or("-")
+                    );
+                    last = Some(now);
+                }
+            }
+            Err(error) if error.is_retryable() => println!("{error}; trying again"),
+            Err(error) => return Err(error.into()),
+        }
+        thread::sleep(Duration::from_secs(seconds));
+    }
+}

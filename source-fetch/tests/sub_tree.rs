@@ -1,0 +1,90 @@
+//! What the tree id of a sub path costs.
+
+mod support;
+
+use std::{fs, path::Path, process::Command};
+
+use registry_client::{Http, HttpPolicy};
+use source_fetch::{Access, GitSource, resolve_git_with_tree};
+use support::repositories::Server;
+
+fn git(dir: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(["-c", "user.name=A", "-c", "user.email=a@x"])
+        .args(arguments)
+        .current_dir(dir)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .expect("git runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A repository of 1,500 files with little in common.
+fn serve(options: &[(&str, &str)]) -> (Server, String) {
+    let server = Server::start(true);
+    let work = tempfile::tempdir().expect("a directory");
+    git(work.path(), &["init", "--quiet", "--initial-branch=main"]);
+    let mut state = 1_u64;
+    for number in 0..1500 {
+        let dir = work.path().join(format!("services/s{}/src", number % 50));
+        fs::create_dir_all(&dir).expect("made");
+        let mut text = String::new();
+        for _ in 0..50 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            text.push_str(&format!("{state:x}\n"));
+        }
+        fs::write(dir.join(format!("f{number}.txt")), text).expect("written");
+    }
+    git(work.path(), &["add", "--all"]);
+    git(work.path(), &["commit", "--quiet", "--message", "m"]);
+    let tree = git(work.path(), &["rev-parse", "HEAD:services/s7"]);
+    let bare = server.root.path().join("r.git");
+    git(
+        work.path(),
+        &["clone", "--quiet", "--bare", ".", bare.to_str().expect("text")],
+    );
+    for (key, value) in options {
+        git(&bare, &["config", key, value]);
+    }
+    (server, tree)
+}
+
+/// Requests and bytes of resolving with a tree, which must be right.
+fn cost(options: &[(&str, &str)]) -> (usize, u64) {
+    let (server, tree) = serve(options);
+    let source = GitSource::new(format!("{}/r.git", server.url()), "main").with_sub_path("services/s7");
+    let access = Access::new(Http::new(&HttpPolicy::default()).expect("valid"));
+    let scratch = tempfile::tempdir().expect("a directory");
+    let found = resolve_git_with_tree(&source, &access, scratch.path()).expect("it resolves");
+    assert_eq!(found.tree, Some(tree));
+    assert_eq!(
+        fs::read_dir(scratch.path()).expect("readable").count(),
+        0,
+        "nothing stays behind"
+    );
+    let requests = server.seen.lock().expect("a lock").len();
+    (requests, *server.sent.lock().expect("a lock"))
+}
+
+#[test]
+fn three_requests_and_kilobytes_where_the_server_can_leave_objects_out() {
+    let (requests, bytes) = cost(&[("uploadpack.allowFilter", "true")]);
+    assert!(requests == 3 && bytes < 8_000, "{requests} requests, {bytes} bytes");
+}
+
+#[test]
+fn a_server_that_refuses_one_filter_is_asked_with_another() {
+    let options = [
+        ("uploadpack.allowFilter", "true"),
+        ("uploadpackfilter.allow", "false"),
+        ("uploadpackfilter.blob:none.allow", "true"),
+    ];
+    let (requests, bytes) = cost(&options);
+    assert!(requests <= 6 && bytes < 150_000, "{requests} requests, {bytes} bytes");
+}
+
+#[test]
+fn a_server_without_filters_gives_one_commit_and_no_history() {
+    let (requests, _) = cost(&[]);
+    assert_eq!(requests, 3);
+}
