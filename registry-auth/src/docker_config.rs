@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     credential::Credential,
+    credential_helper::{HelperRunner, ask_helper},
     docker_auth::{EntryProblem, decode_entry, field},
-    helper::{HelperRunner, ask_helper},
     host::RegistryHost,
     keychain::{Keychain, KeychainError},
     repository::Repository,

@@ -29,13 +29,13 @@
 
 mod challenge;
 mod credential;
+mod credential_helper;
 mod credential_set;
 mod digest;
 mod docker_auth;
 mod docker_config;
 mod env;
 mod go_json;
-mod helper;
 mod host;
 mod keychain;
 mod keyring;
@@ -50,12 +50,12 @@ mod token;
 
 pub use challenge::Challenge;
 pub use credential::{Credential, CredentialKind};
+pub use credential_helper::{HelperError, HelperOutput, HelperRunner};
 pub use credential_set::{CredentialSet, CredentialSetError, key_serves};
 pub use digest::{Digest, DigestProblem, InvalidDigest};
 pub use docker_auth::EntryProblem;
 pub use docker_config::{DockerConfig, DockerConfigError, DockerConfigPlaces};
 pub use env::EnvKeychain;
-pub use helper::{HelperError, HelperOutput, HelperRunner};
 pub use host::{DOCKER_HUB, InvalidRegistryHost, RegistryHost, Scheme};
 pub use keychain::{AnonymousKeychain, Chain, Explanation, Keychain, KeychainError, StaticKeychain};
 pub use keyring::PullKeyring;
