@@ -86,7 +86,7 @@ impl World {
         let buildpack = Path::new(env!("CARGO_MANIFEST_DIR")).join("buildpack");
         write_buildpackage(&buildpack, &[], &target, &[package.parse()?], Compression::default())?;
         self.kubectl(&["create", "namespace", "demo"])?;
-        self.secret(PASSWORD)?;
+        self.secret(&[(&self.registry.host(), PASSWORD)])?;
         self.apply(&json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "builder", "namespace": "demo"},
             "secrets": [{"name": "regcreds"}], "imagePullSecrets": [{"name": "regcreds"}],
@@ -125,12 +125,15 @@ impl World {
         self.apply(&builder)
     }
 
-    /// Applies the secret `regcreds` with this password.
+    /// Applies the secret `regcreds` with a password for each of these registries.
     ///
     /// # Errors
     /// When kubectl fails.
-    pub fn secret(&self, password: &str) -> anyhow::Result<()> {
-        let config = json!({"auths": {self.registry.host(): {"username": USER, "password": password}}});
+    pub fn secret(&self, passwords: &[(&str, &str)]) -> anyhow::Result<()> {
+        let entry =
+            |(host, password): &(&str, &str)| ((*host).to_owned(), json!({"username": USER, "password": password}));
+        let auths: serde_json::Map<String, Value> = passwords.iter().map(entry).collect();
+        let config = json!({"auths": auths});
         self.apply(&json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "regcreds", "namespace": "demo"},
             "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": config.to_string()},

@@ -31,8 +31,10 @@ fn check_store(dir: &Path) -> anyhow::Result<usize> {
 fn a_build_outlives_kill_9_of_kpackd_at_five_random_moments() -> anyhow::Result<()> {
     let mut world = World::start()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let seed = now.as_secs() << 20 ^ u64::from(now.subsec_nanos());
-    println!("seed of the moments: {seed}");
+    // A run is repeated with the seed that it printed.
+    let given = std::env::var("CRASH_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or(now.as_secs() << 20 ^ u64::from(now.subsec_nanos()));
+    println!("CRASH_SEED={seed}");
     let mut state = seed | 1;
     for round in 1..=5_u32 {
         // A source that differs makes the next build; the first comes with the Image.

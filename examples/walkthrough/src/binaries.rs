@@ -21,6 +21,14 @@ pub fn build_binaries() -> anyhow::Result<PathBuf> {
     for name in ["kp", "kpackd", "lifecycle", "launcher"] {
         command.args(["--bin", name]);
     }
+    // What cargo told this program about its own package would make build scripts run anew, and with them half of the
+    // dependencies.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     if profile == "release" {
         command.arg("--release");
