@@ -151,7 +151,7 @@ impl World {
                 "tag": self.tag(),
                 "serviceAccountName": "builder",
                 "builder": {"kind": "ClusterBuilder", "name": "tiny"},
-                "source": {"git": {"url": self.git.url("sample"), "revision": "main"}},
+                "source": {"git": {"url": self.sample_url(), "revision": "main"}},
             },
         });
         change(&mut image["spec"]);
@@ -161,6 +161,11 @@ impl World {
     /// Returns `HOST/test`, which all images begin with.
     pub fn prefix(&self) -> String {
         format!("{}/test", self.registry.host())
+    }
+
+    /// Returns the address of the repository that is built.
+    pub fn sample_url(&self) -> String {
+        self.git.url("sample")
     }
 
     /// Returns the tag that the Image `app` is built to.

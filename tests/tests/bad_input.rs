@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::Context as _;
 use end_to_end::{PASSWORD, USER, World, condition};
-use serde_json::{Value, json};
+use serde_json::Value;
 use test_support::Registry;
 
 /// The message of the condition `Succeeded` of a build that failed.
@@ -206,7 +206,29 @@ fn a_registry_that_is_away_for_a_moment_at_export_is_asked_again() -> anyhow::Re
 #[test]
 fn a_sub_path_that_leaves_the_repository_is_refused() -> anyhow::Result<()> {
     let world = World::start()?;
-    world.image(|spec| spec["source"] = json!({"git": spec["source"]["git"], "subPath": "../x"}))?;
+    let (tag, url) = (world.tag(), world.sample_url());
+    let create = [
+        "image",
+        "create",
+        "app",
+        "--namespace",
+        "demo",
+        "--tag",
+        &tag,
+        "--git",
+        &url,
+        "--git-revision",
+        "main",
+    ];
+    let rest = [
+        "--sub-path",
+        "../x",
+        "--cluster-builder",
+        "tiny",
+        "--service-account",
+        "builder",
+    ];
+    world.kp(&[&create[..], &rest[..]].concat())?;
     let build = world.ended_build(1)?;
     let log = world.log(1)?;
     failure(&build);

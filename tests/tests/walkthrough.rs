@@ -150,6 +150,20 @@ fn w13_the_first_build_goes_through_all_steps_and_adds_all_layers() {
 }
 
 #[test]
+fn w13_another_run_makes_the_same_app_layers() {
+    let options = Options {
+        quiet: true,
+        only_first_build: true,
+        ..Options::default()
+    };
+    let other = run(&options).unwrap_or_else(|error| panic!("the second run failed: {error:#}"));
+    let (here, there) = (build(1), &other.builds[0]);
+    assert_ne!(story().repository, other.repository, "these are two registries");
+    assert!(here.app_layers().len() >= 5, "{:?}", here.layer_digests);
+    assert_eq!(here.app_layers(), there.app_layers());
+}
+
+#[test]
 fn w13_the_image_says_what_it_was_made_of() {
     let labels = &story().labels;
     let json = |name: &str| -> serde_json::Value { serde_json::from_str(&labels[name]).expect("the label is JSON") };

@@ -37,6 +37,10 @@ pub struct Options {
     #[arg(long)]
     pub keep: bool,
 
+    /// End after the first build: for tests that compare runs
+    #[arg(skip)]
+    pub only_first_build: bool,
+
     /// Print nothing: for tests, which look at the story
     #[arg(skip)]
     pub quiet: bool,

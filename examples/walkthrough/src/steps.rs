@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use cnb_layers::{Compression, RegistryStore, builder::write_buildpackage};
+use cnb_layers::{Compression, Image, RegistryStore, builder::write_buildpackage};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -82,6 +82,10 @@ pub fn run(options: &Options) -> anyhow::Result<Story> {
         return Err(error.context(format!("the end of kpackd's log:\n{}\n", tail.join("\n"))));
     }
     terminal.say(&format!("\n{}", table::render(&story.builds)));
+    if let Some(first) = story.builds.first() {
+        let digests = first.app_layers().join("\n  ");
+        terminal.say(&format!("\nApp layers of build 1, the same in every run:\n  {digests}"));
+    }
     story.commands = terminal.into_story();
     if options.keep {
         keep(&stage, &story, &stopped);
@@ -175,6 +179,9 @@ impl Walk<'_> {
         self.credentials()?;
         self.builder()?;
         self.first_build()?;
+        if self.options.only_first_build {
+            return Ok(());
+        }
         self.second_build()?;
         if !self.images.0.newer_run.is_empty() {
             self.stack_update()?;
@@ -399,13 +406,11 @@ impl Walk<'_> {
             "kubectl get pod my-demo-build-{number}-build-pod -n demo -o json"
         ))?;
         let pod: Value = serde_json::from_str(&pod.stdout).unwrap_or_default();
-        let diff_ids = match image.as_str() {
-            "" => Vec::new(),
-            image => {
-                let image = registry::image(&self.stage.client, image)?;
-                image.layers().iter().map(|layer| layer.diff_id.to_string()).collect()
-            }
+        let built = match image.as_str() {
+            "" => None,
+            image => Some(registry::image(&self.stage.client, image)?),
         };
+        let layers_of = built.iter().flat_map(Image::layers);
         self.story.builds.push(BuildRecord {
             number,
             reason: ended["metadata"]["annotations"]["image.kpack.io/reason"]
@@ -426,7 +431,9 @@ impl Walk<'_> {
                 .zip(stored)
                 .map(|(after, before)| after.saturating_sub(before)),
             digest: image.rsplit_once('@').map_or("", |(_, digest)| digest).to_owned(),
-            diff_ids,
+            diff_ids: layers_of.clone().map(|layer| layer.diff_id.to_string()).collect(),
+            layer_digests: layers_of.map(|layer| layer.descriptor.digest.to_string()).collect(),
+            base_layers: built.as_ref().map_or(0, base_layers),
             log,
             containers: containers(&pod),
             answer: None,
@@ -454,6 +461,15 @@ fn succeeded(build: &Value) -> &str {
     condition
         .and_then(|condition| condition["status"].as_str())
         .unwrap_or("Unknown")
+}
+
+/// How many of an image's layers are those of its run image: as many as end in the `topLayer` of its label.
+fn base_layers(image: &Image) -> usize {
+    let label = image.label("io.buildpacks.lifecycle.metadata").unwrap_or_default();
+    let label: Value = serde_json::from_str(label).unwrap_or_default();
+    let top = label["runImage"]["topLayer"].as_str().unwrap_or_default();
+    let found = image.layers().iter().position(|layer| layer.diff_id.to_string() == top);
+    found.map_or(0, |position| position + 1)
 }
 
 fn containers(pod: &Value) -> Vec<String> {

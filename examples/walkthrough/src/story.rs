@@ -36,12 +36,23 @@ pub struct BuildRecord {
     pub digest: String,
     /// The diff ids of the image's layers, lowest first.
     pub diff_ids: Vec<String>,
+    /// The digests of the image's layers as they are in the registry, lowest first.
+    pub layer_digests: Vec<String>,
+    /// How many of the lowest layers are the run image's.
+    pub base_layers: usize,
     /// The log, as `kp build logs` shows it.
     pub log: String,
     /// The names of the containers of its pod, in order.
     pub containers: Vec<String>,
     /// The text that the app answered, when it was started.
     pub answer: Option<String>,
+}
+
+impl BuildRecord {
+    /// The digests of the layers above the run image, lowest first: what the app is made of.
+    pub fn app_layers(&self) -> &[String] {
+        self.layer_digests.get(self.base_layers..).unwrap_or_default()
+    }
 }
 
 /// All that happened.
