@@ -17,6 +17,7 @@
 //!   [`fetch_git`] (that commit alone, checked out beneath a directory). Credentials: [`GitKeychain`].
 //! - Archives behind urls: [`BlobSource`] → [`fetch_blob`] → [`FetchedBlob`]. Credentials: [`BlobKeychain`].
 //! - Images whose layers are the source: [`fetch_image`] → [`FetchedImage`].
+//! - A directory or zip of this machine, as such an image: [`LocalImage`], which heeds [`IgnoreFiles`].
 //! - What a source says about its own build: [`ProjectDescriptor`].
 //! - Where a sub path leads: [`SubPath`], which can't leave the source.
 //!
@@ -33,6 +34,7 @@ mod fetched;
 mod git;
 mod image;
 mod limits;
+mod local;
 mod project;
 mod source;
 mod sub_path;
@@ -49,6 +51,7 @@ pub use git::{
 };
 pub use image::{FetchedImage, ImageSourceError, fetch_image};
 pub use limits::{LimitExceeded, Limits};
+pub use local::{IgnoreFiles, LocalError, LocalImage, LocalOptions};
 pub use project::{ProjectDescriptor, ProjectError, ProjectReport, process_project_descriptor};
 pub use source::{Source, SourceError, fetch};
 pub use sub_path::{InvalidSubPath, SubPath};

@@ -1,6 +1,6 @@
 //! Archives, unpacked beneath a directory.
 
-mod entry_name;
+pub(crate) mod entry_name;
 mod error;
 mod kind;
 mod tarball;
@@ -12,6 +12,7 @@ use flate2::read::MultiGzDecoder;
 
 pub use error::ArchiveError;
 pub(crate) use kind::ArchiveKind;
+pub(crate) use zipped::mode as zip_mode;
 
 use crate::beneath::Beneath;
 

@@ -33,7 +33,7 @@ pub(super) fn unpack(file: &mut File, into: &mut Beneath<'_>, strip: u32) -> Res
 }
 
 /// The mode that Go's zip package finds, but everything allowed for entries made on FAT.
-fn mode(entry: &ZipFile<'_, BufReader<&mut File>>, is_directory: bool) -> u32 {
+pub(crate) fn mode(entry: &ZipFile<'_, BufReader<&mut File>>, is_directory: bool) -> u32 {
     let attributes = entry.external_attributes();
     match u8::from(entry.system()) {
         FAT | VFAT => 0o777,
