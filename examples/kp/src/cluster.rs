@@ -176,9 +176,18 @@ impl Cluster {
 
     /// Lists the objects of a namespace (of all, when it is empty), optionally by label selector.
     pub(crate) fn list(&self, kind: Kind, namespace: &str, selector: &str) -> anyhow::Result<Vec<Value>> {
+        let query = match selector {
+            "" => String::new(),
+            selector => format!("labelSelector={}", escape(selector)),
+        };
+        self.list_by(kind, namespace, &query)
+    }
+
+    /// Lists the objects of a namespace (of all, when it is empty) that a query selects.
+    pub(crate) fn list_by(&self, kind: Kind, namespace: &str, query: &str) -> anyhow::Result<Vec<Value>> {
         let mut path = kind.path(namespace, None);
-        if !selector.is_empty() {
-            path += &format!("?labelSelector={}", escape(selector));
+        if !query.is_empty() {
+            path += &format!("?{query}");
         }
         let mut list = accept(self.call("GET", &path, None)?)?;
         match list["items"].take() {

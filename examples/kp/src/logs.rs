@@ -26,22 +26,60 @@ const STEPS: &[&str] = &[
 ];
 
 /// Streams the logs of a build until its pod ends. A build that failed is no failure of this.
+///
+/// Fails with the build's own message when it ended without ever having a pod.
 pub(crate) fn stream_build(cluster: &Cluster, build: &Value, timestamps: bool) -> anyhow::Result<()> {
     let labels = &build["metadata"]["labels"];
     let label = |name: &str| labels[name].as_str().unwrap_or_default();
     let image = label("image.kpack.io/image");
     let number = label("image.kpack.io/buildNumber");
-    let selector = format!("image.kpack.io/image={image},image.kpack.io/buildNumber={number}");
     let query = Cluster::by_labels(&[("image.kpack.io/image", image), ("image.kpack.io/buildNumber", number)]);
     let namespace = text(build, "/metadata/namespace");
-    let gone = || {
-        let name = text(build, "/metadata/name");
-        anyhow::anyhow!("the pod of build {name} is gone, and its logs with it")
-    };
-    if cluster.list(POD, namespace, &selector)?.is_empty() && condition_status(build, "Succeeded") != "Unknown" {
-        return Err(gone());
+    match without_pod(cluster, namespace, text(build, "/metadata/name"), &query)? {
+        Some(ended) => Err(no_logs(&ended)),
+        None => stream_pods(cluster, namespace, &query, timestamps),
     }
-    stream_pods(cluster, namespace, &query, timestamps)
+}
+
+/// Waits until a build has a pod, and returns the build if it ended without one.
+fn without_pod(cluster: &Cluster, namespace: &str, name: &str, pods: &str) -> anyhow::Result<Option<Value>> {
+    loop {
+        // The watch begins with the build as it is; the pods are read after it, so that none is missed.
+        for event in cluster.watch(BUILD, namespace, &Cluster::by_name(name), None)? {
+            let (event, build) = event?;
+            if event == "DELETED" {
+                bail!("build {name} was deleted");
+            }
+            if !cluster.list_by(POD, namespace, pods)?.is_empty() {
+                return Ok(None);
+            }
+            if condition_status(&build, "Succeeded") != "Unknown" {
+                return Ok(Some(build));
+            }
+        }
+    }
+}
+
+/// Why there is nothing to show of a build that ended.
+fn no_logs(build: &Value) -> anyhow::Error {
+    let name = text(build, "/metadata/name");
+    let succeeded = condition(build, "Succeeded");
+    let field = |pointer: &str| succeeded.map_or("", |condition| text(condition, pointer));
+    let why = [field("/message"), field("/reason")]
+        .into_iter()
+        .find(|text| !text.is_empty());
+    let failed = field("/status") == "False";
+    match (text(build, "/status/podName"), failed) {
+        ("", true) => anyhow::anyhow!(
+            "build {name} failed before it had a pod: {}",
+            why.unwrap_or("no reason is given")
+        ),
+        (_, true) => anyhow::anyhow!(
+            "the pod of build {name} is gone, and its logs with it; the build failed: {}",
+            why.unwrap_or("no reason is given")
+        ),
+        (_, false) => anyhow::anyhow!("the pod of build {name} is gone, and its logs with it"),
+    }
 }
 
 fn stream_pods(cluster: &Cluster, namespace: &str, query: &str, timestamps: bool) -> anyhow::Result<()> {
@@ -140,12 +178,10 @@ pub(crate) fn wait_for_image(cluster: &Cluster, image: &Value) -> anyhow::Result
             None => return Ok(()),
         }
     }
-    stream_pods(
-        cluster,
-        namespace,
-        &Cluster::by_labels(&[("kpack.io/build", &build)]),
-        false,
-    )?;
+    let pods = Cluster::by_labels(&[("kpack.io/build", &build)]);
+    if without_pod(cluster, namespace, &build, &pods)?.is_none() {
+        stream_pods(cluster, namespace, &pods, false)?;
+    }
     let ended = loop {
         let object = cluster.get(BUILD, namespace, &build)?;
         if condition_status(&object, "Succeeded") != "Unknown" {

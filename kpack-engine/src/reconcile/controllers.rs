@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::complaints::Complaints;
 use super::{Key, ReconcileOptions, Reconciler, Wake, WorkQueue};
 use crate::{ApiError, Kind, Resources, Selector, Watch};
 
@@ -34,9 +35,12 @@ impl Controllers {
             let (queue, stopping) = (queue.clone(), stopping.clone());
             move || watch(&*resources, &queue, &stopping, resync)
         }));
+        let complaints = Arc::new(Complaints::default());
         for worker in 0..workers {
-            let (queue, reconciler) = (queue.clone(), reconciler.clone());
-            threads.extend(spawn(&format!("reconcile-{worker}"), move || work(&queue, &reconciler)));
+            let (queue, reconciler, complaints) = (queue.clone(), reconciler.clone(), complaints.clone());
+            threads.extend(spawn(&format!("reconcile-{worker}"), move || {
+                work(&queue, &reconciler, &complaints);
+            }));
         }
         Self {
             queue,
@@ -116,12 +120,13 @@ fn follow(
     Ok(())
 }
 
-fn work(queue: &WorkQueue, reconciler: &Reconciler) {
+fn work(queue: &WorkQueue, reconciler: &Reconciler, complaints: &Complaints) {
     while let Some(key) = queue.next() {
         // A panic in one object's step must not end the work on all others.
         let step = std::panic::AssertUnwindSafe(|| reconciler.reconcile(&key));
         let success = match std::panic::catch_unwind(step) {
             Ok(Ok(outcome)) => {
+                complaints.settle(&key);
                 if let Some(delay) = outcome.again_after {
                     queue.add_after(key.clone(), delay);
                 }
@@ -132,7 +137,11 @@ fn work(queue: &WorkQueue, reconciler: &Reconciler) {
                 true
             }
             Ok(Err(error)) => {
-                tracing::warn!(%key, %error, "not reconciled; trying again later");
+                if complaints.is_news(&key, &error.to_string()) {
+                    tracing::warn!(%key, %error, "not reconciled; trying again later and later");
+                } else {
+                    tracing::debug!(%key, %error, "still not reconciled");
+                }
                 false
             }
             Err(_) => {

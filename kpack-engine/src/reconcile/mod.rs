@@ -15,6 +15,7 @@ mod account;
 mod build;
 mod builder;
 mod buildpacks;
+mod complaints;
 mod context;
 mod controllers;
 mod error;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 
 mod recorded;
+mod watching;
 mod world;
 
 use std::io::Write;
@@ -80,40 +81,6 @@ fn every_kind_is_created_applied_shown_patched_and_deleted() {
 }
 
 #[test]
-fn a_watch_shows_changes_as_they_happen() {
-    let world = World::start();
-    world.pipe(EVERY_KIND, &["apply", "-f", "-"]);
-    let mut watch = world.command(&[
-        "get",
-        "images",
-        "-n",
-        "every",
-        "-w",
-        "--no-headers",
-        "--request-timeout=20s",
-    ]);
-    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = world::lines(watch.stdout.take().unwrap());
-    assert!(lines.next().unwrap().starts_with("one"));
-    let mut image = world.store.get(Kind::Image, Some("every"), "one").unwrap().unwrap();
-    image.set(
-        "status",
-        json!({
-            "latestImage": "reg.example/one@sha256:1",
-            "conditions": [{"type": "Ready", "status": "True"}],
-        }),
-    );
-    world.store.update_status(image).unwrap();
-    let line = lines.next().unwrap();
-    assert_eq!(
-        line.split_whitespace().collect::<Vec<_>>(),
-        ["one", "reg.example/one@sha256:1", "True"]
-    );
-    watch.kill().unwrap();
-    watch.wait().unwrap();
-}
-
-#[test]
 fn waiting_for_a_condition_ends_when_it_comes() {
     let world = World::start();
     world.pipe(EVERY_KIND, &["apply", "-f", "-"]);
@@ -123,14 +90,19 @@ fn waiting_for_a_condition_ends_when_it_comes() {
         "image/one",
         "-n",
         "every",
-        "--timeout=20s",
+        "--timeout=60s",
+        "-v=6",
     ];
-    let mut wait = world.command(&wait).stdout(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let mut wait = world.command(&wait).stderr(Stdio::piped()).spawn().unwrap();
+    // It says which requests it has made: the change comes when it already watches.
+    let mut requests = world::lines(wait.stderr.take().unwrap());
+    assert!(requests.any(|line| line.contains("watch=true")));
+    let rest = std::thread::spawn(move || requests.count());
     let mut image = world.store.get(Kind::Image, Some("every"), "one").unwrap().unwrap();
     image.set("status", json!({"conditions": [{"type": "Ready", "status": "True"}]}));
     world.store.update_status(image).unwrap();
     assert!(wait.wait().unwrap().success());
+    rest.join().unwrap();
 }
 
 fn start_container(world: &World, state: serde_json::Value) -> Object {
