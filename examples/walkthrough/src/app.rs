@@ -23,12 +23,15 @@ pub(crate) fn answer(stage: &Stage, terminal: &Terminal, step: &'static str, tag
         step,
         &format!("skopeo copy --quiet {tls}docker://{tag} oci:{place}/image:app"),
     )?;
+    // Without root, all that is inside belongs to the user outside.
+    let rootless = !rustix::process::geteuid().is_root();
+    let flag = if rootless { "--rootless " } else { "" };
     terminal.run(
         step,
-        &format!("umoci unpack --image {place}/image:app {place}/bundle >/dev/null"),
+        &format!("umoci unpack {flag}--image {place}/image:app {place}/bundle >/dev/null"),
     )?;
     let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-    configure(&folder.path().join("bundle/config.json"), port)?;
+    configure(&folder.path().join("bundle/config.json"), port, rootless)?;
     let name = format!("app-{}-{port}", std::process::id());
     let mut command = Command::new("runc");
     command.args([
@@ -64,10 +67,14 @@ pub(crate) fn answer(stage: &Stage, terminal: &Terminal, step: &'static str, tag
     text
 }
 
-/// Lets the container use the machine's network, and tells the app its port.
-fn configure(path: &Path, port: u16) -> anyhow::Result<()> {
+/// Lets the container use the machine's network, and tells the app its port. A rootless container has one user, which is
+/// root inside.
+fn configure(path: &Path, port: u16, rootless: bool) -> anyhow::Result<()> {
     let mut config: Value = serde_json::from_slice(&fs::read(path)?).context("umoci wrote no valid config.json")?;
     config["process"]["terminal"] = json!(false);
+    if rootless {
+        config["process"]["user"] = json!({"uid": 0, "gid": 0});
+    }
     if let Some(env) = config["process"]["env"].as_array_mut() {
         env.push(json!(format!("PORT={port}")));
     }
