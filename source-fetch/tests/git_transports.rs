@@ -4,21 +4,19 @@ mod support;
 
 use std::{
     fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use registry_auth::KubernetesSecret;
 use registry_client::{Http, HttpPolicy};
 use source_fetch::{
-    Access, GitKeychain, GitSource, ResolveError, ResolvedGit, RevisionKind, Ssh, TransportError, fetch_git,
-    resolve_git,
+    Access, GitSource, ResolveError, ResolvedGit, RevisionKind, TransportError, fetch_git, resolve_git,
 };
-use support::repositories::build_all;
-use test_support::{Process, Program, require};
+use support::{
+    repositories::build_all,
+    sshd::{Sshd, free_port, ssh, wait_for},
+};
+use test_support::Process;
 
 const MAIN: &str = "3683c124f07936163b34ab49c014d3a32b1eda5a";
 
@@ -34,19 +32,6 @@ fn repositories() -> tempfile::TempDir {
         "http://unused",
     );
     root
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
-fn wait_for(port: u16) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "no server at port {port}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -85,95 +70,29 @@ fn a_git_daemon_is_asked_and_fetched_from() {
     );
 }
 
-/// An sshd of this test, with one user key and one host key.
-struct Sshd {
-    port: u16,
+struct Server {
+    sshd: Sshd,
     root: tempfile::TempDir,
-    keys: tempfile::TempDir,
-    _process: Process,
 }
 
-fn make_key(path: &Path) {
-    let status = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .status();
-    assert!(status.expect("ssh-keygen runs").success());
-}
-
-impl Sshd {
+impl Server {
     fn start() -> Self {
-        require(&[
-            Program::new("sshd", "openssh-server"),
-            Program::new("ssh", "openssh-client"),
-        ])
-        .expect("sshd and ssh are there");
-        // Without it sshd does not start; it is empty and belongs to root.
-        let _ = fs::create_dir_all("/run/sshd");
-        let keys = tempfile::tempdir().expect("a directory");
-        for name in ["host", "key-a", "key-b"] {
-            make_key(&keys.path().join(name));
-        }
-        let authorized = keys.path().join("authorized");
-        fs::copy(keys.path().join("key-a.pub"), &authorized).expect("copied");
-        fs::set_permissions(&authorized, fs::Permissions::from_mode(0o600)).expect("the mode is set");
-        let port = free_port();
-        let config = keys.path().join("sshd_config");
-        let lines = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nAcceptEnv GIT_PROTOCOL\n",
-            keys.path().display()
-        );
-        fs::write(&config, lines).expect("written");
-        let program = ["/usr/sbin/sshd", "/sbin/sshd"]
-            .into_iter()
-            .find(|path| Path::new(path).exists());
-        let mut command = Command::new(program.expect("sshd is installed"));
-        command
-            .args(["-D", "-e", "-f"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = Process::spawn(&command).expect("sshd starts");
-        wait_for(port);
         Self {
-            port,
+            sshd: Sshd::start(),
             root: repositories(),
-            keys,
-            _process: process,
         }
-    }
-
-    fn key(&self, name: &str) -> String {
-        fs::read_to_string(self.keys.path().join(name)).expect("a key")
     }
 
     fn source(&self) -> GitSource {
-        let user = String::from_utf8(Command::new("id").arg("-un").output().expect("id runs").stdout).expect("text");
-        let url = format!(
-            "ssh://{}@localhost:{}{}/app.git",
-            user.trim(),
-            self.port,
-            self.root.path().display()
-        );
+        let (user, port) = (Sshd::user(), self.sshd.port);
+        let url = format!("ssh://{user}@localhost:{port}{}/app.git", self.root.path().display());
         GitSource::new(url, "main")
     }
 
     fn access(&self, key: &str, known_hosts: Option<&str>, scratch: &Path) -> Access {
-        let mut secret = KubernetesSecret::new("s1", "kubernetes.io/ssh-auth")
-            .with_annotation("kpack.io/git", format!("localhost:{}", self.port))
-            .with_data("ssh-privatekey", self.key(key).trim_end());
-        if let Some(known_hosts) = known_hosts {
-            secret = secret.with_data("known_hosts", known_hosts);
-        }
         Access {
-            git: GitKeychain::from_secrets([&secret]),
-            ssh: Some(Ssh {
-                program: PathBuf::from("/usr/bin/ssh"),
-                scratch: scratch.to_owned(),
-                trust_unknown_hosts: known_hosts.is_none(),
-            }),
+            git: self.sshd.keychain(key, known_hosts),
+            ssh: Some(ssh(scratch, known_hosts.is_none())),
             ..access()
         }
     }
@@ -189,10 +108,10 @@ impl Sshd {
 
 #[test]
 fn ssh_takes_the_key_and_the_known_hosts_of_the_secret_and_nothing_else() {
-    let server = Sshd::start();
+    let server = Server::start();
     assert_eq!(server.resolve("key-a", None).expect("it resolves").revision, MAIN);
-    let host = server.key("host.pub");
-    let known = format!("[localhost]:{} {host}", server.port);
+    let host = server.sshd.key("host.pub");
+    let known = format!("[localhost]:{} {host}", server.sshd.port);
     assert_eq!(
         server.resolve("key-a", Some(&known)).expect("it resolves").revision,
         MAIN
@@ -200,7 +119,7 @@ fn ssh_takes_the_key_and_the_known_hosts_of_the_secret_and_nothing_else() {
 
     let error = server.resolve("key-b", None).expect_err("a wrong key");
     assert!(error.to_string().contains("Permission denied"), "{error}");
-    let wrong = format!("[localhost]:{} {}", server.port, server.key("key-a.pub"));
+    let wrong = format!("[localhost]:{} {}", server.sshd.port, server.sshd.key("key-a.pub"));
     let error = server.resolve("key-a", Some(&wrong)).expect_err("a changed host key");
     assert!(
         error

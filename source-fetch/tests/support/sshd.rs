@@ -1,0 +1,116 @@
+//! A real sshd, with one user key and one host key.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use registry_auth::KubernetesSecret;
+use source_fetch::{GitKeychain, Ssh};
+use test_support::{Process, Program, require};
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+pub(crate) fn wait_for(port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "no server at port {port}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) struct Sshd {
+    pub(crate) port: u16,
+    keys: tempfile::TempDir,
+    _process: Process,
+}
+
+fn make_key(path: &Path) {
+    let status = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .status();
+    assert!(status.expect("ssh-keygen runs").success());
+}
+
+impl Sshd {
+    /// Starts one that lets in `key-a`, but not `key-b`, as the user of this process.
+    pub(crate) fn start() -> Self {
+        require(&[
+            Program::new("sshd", "openssh-server"),
+            Program::new("ssh", "openssh-client"),
+        ])
+        .expect("sshd and ssh are there");
+        // Without it sshd does not start; it is empty and belongs to root.
+        let _ = fs::create_dir_all("/run/sshd");
+        let keys = tempfile::tempdir().expect("a directory");
+        for name in ["host", "key-a", "key-b"] {
+            make_key(&keys.path().join(name));
+        }
+        let authorized = keys.path().join("authorized");
+        fs::copy(keys.path().join("key-a.pub"), &authorized).expect("copied");
+        fs::set_permissions(&authorized, fs::Permissions::from_mode(0o600)).expect("the mode is set");
+        let port = free_port();
+        let config = keys.path().join("sshd_config");
+        let lines = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
+             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nAcceptEnv GIT_PROTOCOL\n",
+            keys.path().display()
+        );
+        fs::write(&config, lines).expect("written");
+        let program = ["/usr/sbin/sshd", "/sbin/sshd"]
+            .into_iter()
+            .find(|path| Path::new(path).exists());
+        let mut command = Command::new(program.expect("sshd is installed"));
+        command
+            .args(["-D", "-e", "-f"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = Process::spawn(&command).expect("sshd starts");
+        wait_for(port);
+        Self {
+            port,
+            keys,
+            _process: process,
+        }
+    }
+
+    /// The text of `host.pub`, `key-a`, `key-a.pub` or `key-b`.
+    pub(crate) fn key(&self, name: &str) -> String {
+        fs::read_to_string(self.keys.path().join(name)).expect("a key")
+    }
+
+    /// The user that the server lets in.
+    pub(crate) fn user() -> String {
+        let output = Command::new("id").arg("-un").output().expect("id runs");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    pub(crate) fn keychain(&self, key: &str, known_hosts: Option<&str>) -> GitKeychain {
+        let mut secret = KubernetesSecret::new("s1", "kubernetes.io/ssh-auth")
+            .with_annotation("kpack.io/git", format!("localhost:{}", self.port))
+            .with_data("ssh-privatekey", self.key(key).trim_end());
+        if let Some(known_hosts) = known_hosts {
+            secret = secret.with_data("known_hosts", known_hosts);
+        }
+        GitKeychain::from_secrets([&secret])
+    }
+}
+
+/// The `ssh` program, with its files in `scratch`.
+pub(crate) fn ssh(scratch: &Path, trust_unknown_hosts: bool) -> Ssh {
+    Ssh {
+        program: PathBuf::from("/usr/bin/ssh"),
+        scratch: scratch.to_owned(),
+        trust_unknown_hosts,
+    }
+}
