@@ -19,7 +19,12 @@ mod logger;
 mod phase;
 mod privileges;
 mod rebaser;
+#[cfg(test)]
+mod replay;
 mod restorer;
+#[cfg(test)]
+#[path = "../tests/scenario/mod.rs"]
+mod scenario;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;

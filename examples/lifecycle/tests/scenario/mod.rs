@@ -1,14 +1,17 @@
-//! Runs recorded scenarios: a tree of files, a phase, and what must be there afterwards.
+//! Recorded scenarios: a tree of files, a phase, and what must be there afterwards.
+//!
+//! Shared by the tests that start the program and those that call it in-process; `Outcome` is what both hand over.
 #![allow(dead_code)] // each test program uses a part
+
+pub(crate) mod build;
+pub(crate) mod detect;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, RwLock};
 
 use serde_json::Value;
 
@@ -23,7 +26,9 @@ const PLACES: [&str; 8] = [
     "tmp",
 ];
 
-static ALONE: Mutex<()> = Mutex::new(());
+/// Writers write programs, readers make children: a child forked while another thread writes a program would keep that
+/// program busy.
+pub(crate) static PROGRAMS: RwLock<()> = RwLock::new(());
 
 /// What a run left behind, with directories and times replaced.
 pub(crate) struct Outcome {
@@ -42,7 +47,7 @@ pub(crate) fn cases(file: &str) -> Vec<Value> {
         .collect()
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::getuid().is_root()
 }
 
@@ -76,7 +81,7 @@ fn base64(text: &str) -> Vec<u8> {
     out
 }
 
-fn set_up(root: &Path, given: &Value) {
+pub(crate) fn set_up(root: &Path, given: &Value) {
     for name in PLACES {
         fs::create_dir_all(root.join(name)).expect("a directory");
     }
@@ -115,6 +120,7 @@ fn set_up(root: &Path, given: &Value) {
     for (path, mode) in modes {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
     }
+    fs::set_permissions(root, Permissions::from_mode(0o755)).expect("a mode");
 }
 
 fn own(path: &Path) {
@@ -126,7 +132,7 @@ fn own(path: &Path) {
     }
 }
 
-fn environment(root: &Path, given: &Value, level: &str) -> BTreeMap<String, String> {
+pub(crate) fn environment(root: &Path, given: &Value, level: &str) -> BTreeMap<String, String> {
     let dir = |name: &str| root.join(name).display().to_string();
     let mut env: BTreeMap<String, String> = [
         ("CNB_APP_DIR", dir("app")),
@@ -159,85 +165,6 @@ fn environment(root: &Path, given: &Value, level: &str) -> BTreeMap<String, Stri
     env
 }
 
-/// Runs the scenario from a fresh tree at one log level; `None` when it needs what this machine does not allow.
-pub(crate) fn run(given: &Value, level: &str) -> Option<Outcome> {
-    let root = tempfile::tempdir().expect("a temporary directory");
-    let real = root.path().canonicalize().expect("it exists");
-    // A child forked while another thread writes a program would keep that program busy.
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    set_up(&real, given);
-    fs::set_permissions(&real, Permissions::from_mode(0o755)).expect("a mode");
-    let as_root = given["as_root"] == true;
-    if as_root && !is_root() {
-        return None;
-    }
-    let stdin = real.join("conf/.stdin");
-    fs::write(&stdin, "<stdin of the phase>").expect("a file");
-    let phase = given["phase"].as_str().expect("a phase");
-    let mut command = match given["os_release"].as_str() {
-        None => Command::new(env!("CARGO_BIN_EXE_lifecycle")),
-        Some(_) if !is_root() => return None,
-        Some(text) => {
-            let file = real.join("conf/.os-release");
-            fs::write(&file, text).expect("a file");
-            let mode = given["os_release_mode"].as_str().unwrap_or("0644");
-            fs::set_permissions(
-                &file,
-                Permissions::from_mode(u32::from_str_radix(mode, 8).expect("an octal mode")),
-            )
-            .expect("a mode");
-            let script = "mount --bind \"$1\" /etc/os-release && shift && exec \"$@\"";
-            let mut command = Command::new("unshare");
-            command.args(["-m", "sh", "-c", script, "sh"]).arg(file);
-            if !as_root {
-                command.args(["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]);
-            }
-            command.arg(real.join("conf").join(phase));
-            command
-        }
-    };
-    fs::hard_link(env!("CARGO_BIN_EXE_lifecycle"), real.join("conf").join(phase))
-        .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_lifecycle"), real.join("conf").join(phase)).map(|_| ()))
-        .expect("a copy of the program");
-    if given["os_release"].is_null() {
-        command.arg0(phase);
-        if is_root() && !as_root {
-            command.uid(1000).gid(1000);
-        }
-    }
-    let cwd = given["cwd"]
-        .as_str()
-        .map_or_else(|| real.clone(), |cwd| place(&real, cwd).into());
-    let args = given["args"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|arg| place(&real, arg.as_str().expect("text")));
-    let output = command
-        .args(args)
-        .env_clear()
-        .envs(environment(&real, given, level))
-        .current_dir(cwd)
-        .stdin(Stdio::from(fs::File::open(&stdin).expect("it was written")))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    drop(alone);
-    let output = output.wait_with_output().expect("it ends");
-    let log = normal(&String::from_utf8_lossy(&output.stdout), &real);
-    let stderr = normal(&String::from_utf8_lossy(&output.stderr), &real);
-    for name in [phase, ".stdin", ".os-release"] {
-        let _ = fs::remove_file(real.join("conf").join(name));
-    }
-    Some(Outcome {
-        exit: output.status.code(),
-        log,
-        stderr,
-        root,
-    })
-}
-
 /// Replaces what differs from run to run.
 pub(crate) fn normal(text: &str, root: &Path) -> String {
     let mut text = text.to_owned();
@@ -247,7 +174,7 @@ pub(crate) fn normal(text: &str, root: &Path) -> String {
         .collect();
     places.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
     for (path, name) in places {
-        text = text.replace(&path, &name);
+        text = directory(&text, &path, &name);
     }
     text = text.replace(&root.display().to_string(), "<root>");
     text = numbers(&text, "<tmp>/plan.");
@@ -264,6 +191,23 @@ pub(crate) fn normal(text: &str, root: &Path) -> String {
         }
     }
     out
+}
+
+/// Replaces `path` by `name` where it is that directory and not the beginning of a longer name.
+fn directory(text: &str, path: &str, name: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(path) {
+        let (before, behind) = (&rest[..at], &rest[at + path.len()..]);
+        out.push_str(before);
+        out.push_str(if behind.starts_with(|next: char| next.is_ascii_alphanumeric()) {
+            path
+        } else {
+            name
+        });
+        rest = behind;
+    }
+    out + rest
 }
 
 /// Replaces the digits behind `prefix` by `<random>`.
@@ -317,8 +261,15 @@ pub(crate) fn without_foreign_words(log: &str) -> String {
     text
 }
 
-/// Runs `check` on all cases on a few threads and reports all that failed.
-pub(crate) fn check_all(file: &str, check: impl Fn(&Value) -> Result<(), String> + Sync) {
+fn levels(case: &Value) -> Vec<&str> {
+    match case["given"]["levels"].as_array() {
+        Some(levels) => levels.iter().filter_map(Value::as_str).collect(),
+        None => vec!["info", "debug"],
+    }
+}
+
+/// Runs `check` on all cases at their log levels on a few threads and reports all that failed.
+pub(crate) fn check_all(file: &str, check: impl Fn(&Value, &str) -> Result<(), String> + Sync) {
     let cases = cases(file);
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
@@ -331,11 +282,13 @@ pub(crate) fn check_all(file: &str, check: impl Fn(&Value) -> Result<(), String>
                     if only.as_deref().is_some_and(|only| only != name) {
                         continue;
                     }
-                    if let Err(problem) = check(case) {
-                        failures
-                            .lock()
-                            .expect("no thread panicked")
-                            .push(format!("{name}: {problem}"));
+                    for level in levels(case) {
+                        if let Err(problem) = check(case, level) {
+                            failures
+                                .lock()
+                                .expect("no thread panicked")
+                                .push(format!("{name} at {level}: {problem}"));
+                        }
                     }
                 }
             });
@@ -416,37 +369,40 @@ fn collect(top: &Path, directory: &Path, root: &Path, found: &mut BTreeMap<Strin
     }
 }
 
-/// Checks what an executable recorded of its environment.
+/// Checks what an executable recorded of the call it got: how often, arguments, directory, input, environment, plan.
 pub(crate) fn check_seen(seen: &Value, root: &Path) -> Result<(), String> {
-    let (Some(module), Some(phase)) = (seen["module"].as_str(), seen["phase"].as_str()) else {
-        return Ok(());
-    };
-    let (kind, name) = module.split_once(' ').unwrap_or(("buildpack", module));
-    let (id, version) = name.rsplit_once('@').unwrap_or((name, ""));
+    let text = |key: &str| seen[key].as_str().unwrap_or_default();
+    let (module, phase) = (text("module"), text("phase"));
+    let (kind, name) = module.split_once(' ').expect("a kind and a name");
+    let (id, version) = name.rsplit_once('@').expect("id@version");
     let directory = root.join(format!("{kind}s")).join(id).join(version);
-    let env_file = directory.join(format!("seen.{phase}.env"));
-    let Some(env) = seen["env"].as_object() else {
-        return Ok(());
-    };
-    let Some(bytes) = read(&env_file) else {
-        return Err(format!(
-            "{module} did not record its environment; it has {:?}",
-            std::fs::read_dir(&directory).map(|d| d.flatten().map(|e| e.file_name()).collect::<Vec<_>>())
-        ));
-    };
-    let mut found = serde_json::Map::new();
-    for entry in bytes.split('\0').filter(|entry| !entry.is_empty()) {
-        if let Some((name, value)) = entry.split_once('=') {
-            found.insert(name.to_owned(), normal(value, root).into());
-        }
+    let recorded = |what: &str| read(&directory.join(format!("seen.{phase}.{what}")));
+    let runs = recorded("runs").unwrap_or_default().lines().count();
+    if seen["runs"] != runs {
+        return Err(format!("{module} ran {runs} times in {phase} instead of {}", seen["runs"]));
     }
-    for noise in ["PWD", "OLDPWD", "SHLVL", "_"] {
-        if !env.contains_key(noise) {
-            found.remove(noise);
+    let lines = |text: String| -> Value { text.lines().map(|line| normal(line, root)).collect() };
+    for (key, found) in [
+        ("argv", recorded("argv").map(lines)),
+        ("cwd", recorded("cwd").map(|text| normal(text.trim_end_matches('\n'), root).into())),
+        ("stdin", recorded("stdin").map(|text| text.trim_end_matches('\n').into())),
+        ("env", recorded("env").map(|text| environment_of(&text, root))),
+        ("plan_toml", recorded("plan").map(|text| text.into())),
+    ] {
+        if let Some(expected) = seen.get(key)
+            && found.as_ref() != Some(expected)
+        {
+            return Err(format!("{key} of {module} in {phase}:\n{expected:#}\n{found:#?}"));
         }
-    }
-    if *env != found {
-        return Err(format!("environment of {module}:\n{env:#?}\n{found:#?}"));
     }
     Ok(())
+}
+
+fn environment_of(text: &str, root: &Path) -> Value {
+    let entries = text.split('\0').filter_map(|entry| entry.split_once('='));
+    Value::Object(
+        entries
+            .map(|(name, value)| (name.to_owned(), normal(value, root).into()))
+            .collect(),
+    )
 }
