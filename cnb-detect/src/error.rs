@@ -23,12 +23,13 @@ pub enum DetectError {
         /// What the operating system said.
         message: String,
     },
-    /// The modules of a group offer more combinations of plans than are tried.
+    /// The build plans of a group depend on each other in more ways than are looked at.
     #[error(
-        "the build plans of the group have more than {limit} combinations; the modules have too many alternatives ([[or]])"
+        "no plan was found for the group within {limit} steps: the alternatives ([[or]]) in the build plans of its modules \
+         depend on each other in too many ways; use fewer alternatives"
     )]
     TooManyTrials {
-        /// How many are tried at most.
+        /// How many steps are taken at most.
         limit: u64,
     },
 }

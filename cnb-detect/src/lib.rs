@@ -54,6 +54,7 @@ mod one_run;
 mod os_text;
 mod plan;
 mod scripted;
+mod search;
 mod targets;
 mod temp;
 

@@ -2,6 +2,7 @@
 
 use cnb_order::{BuildPlan, Entry, ModuleKind, Plan, PlanEntry, Provider, Require};
 
+use crate::search::{GaveUp, Names, Search};
 use crate::{DetectError, Level, Log};
 
 /// A module that passed detection, with the alternatives that it offers.
@@ -22,57 +23,119 @@ pub struct Agreement {
     pub plan: Plan,
 }
 
-/// The most combinations of alternatives that are tried.
-const MOST_TRIALS: u64 = 1 << 20;
+/// For each candidate the position of the alternative chosen.
+pub(crate) type Choices = Vec<usize>;
+
+/// The most trials whose steps are logged one by one.
+const MOST_LOGGED: u128 = 1024;
+
+/// How many looks at an alternative the search for a plan may take.
+const MOST_EFFORT: u64 = 50_000_000;
 
 /// Finds the first combination of alternatives in which each requirement of the participants is provided by itself or an
 /// earlier module, and everything provided is required by itself or a later one.
 ///
-/// Combinations are tried with the last module's alternatives changing fastest. An optional module is dropped when it does
-/// not fit, but only with its last alternative. `Ok(None)` means that no combination works.
+/// Combinations count with the last module's alternatives changing fastest. An optional module is dropped when it does not
+/// fit, but only with its last alternative. `Ok(None)` means that no combination works.
+///
+/// The answer is that of trying all combinations in turn, and the log reads as if that had been done, but only those
+/// alternatives are combined that depend on each other: the effort grows with the number of modules and alternatives as long
+/// as they form small independent or chained parts. Beyond 1024 trials the log leaves out those in between.
 ///
 /// # Errors
-/// [`DetectError::TooManyTrials`] when a million combinations did not work and there are more.
+/// [`DetectError::TooManyTrials`] when the alternatives depend on each other in so many ways that no answer is found with 50
+/// million looks at them, about a second.
+///
+/// # Deviation
+/// The reference tries all combinations, which may take longer than anybody waits.
 pub fn resolve_plan(candidates: &[Candidate], log: &mut dyn Log) -> Result<Option<Agreement>, DetectError> {
     let alternatives: Vec<Vec<&BuildPlan>> = candidates
         .iter()
         .map(|candidate| candidate.plan.alternatives().collect())
         .collect();
-    let mut chosen = vec![0; candidates.len()];
-    for number in 1..=MOST_TRIALS {
+    let elements = candidates
+        .iter()
+        .zip(&alternatives)
+        .map(|(candidate, plans)| (candidate.entry.optional, plans.iter().copied().map(names).collect()));
+    let first = Search::new(elements, MOST_EFFORT)
+        .first()
+        .map_err(|GaveUp| DetectError::TooManyTrials { limit: MOST_EFFORT })?;
+    let trials = Trials {
+        candidates,
+        alternatives,
+    };
+    let Some(choices) = first else {
+        trials.log_failures(trials.count(), log);
+        return Ok(None);
+    };
+    let number = trials.number(&choices);
+    trials.log_failures(number - 1, log);
+    Ok(trials.run(number, &choices, log))
+}
+
+/// Returns the names that an alternative provides and those it requires.
+fn names(plan: &BuildPlan) -> Names<'_> {
+    let provides = plan.provides.iter().map(|provide| provide.name.as_str());
+    let requires = plan.requires.iter().map(|require| require.name.as_str());
+    (provides.collect(), requires.collect())
+}
+
+/// All combinations of the alternatives of some candidates, numbered from 1.
+struct Trials<'a> {
+    candidates: &'a [Candidate],
+    alternatives: Vec<Vec<&'a BuildPlan>>,
+}
+
+impl Trials<'_> {
+    fn count(&self) -> u128 {
+        let counts = self.alternatives.iter().map(|plans| plans.len() as u128);
+        counts.fold(1, u128::saturating_mul)
+    }
+
+    fn number(&self, choices: &[usize]) -> u128 {
+        let step = |number: u128, (plans, &at): (&Vec<_>, &usize)| {
+            let before = number.saturating_mul(plans.len() as u128);
+            before.saturating_add(at as u128)
+        };
+        let before = self.alternatives.iter().zip(choices).fold(0, step);
+        before.saturating_add(1)
+    }
+
+    /// Logs the first `count` trials, none of which works.
+    fn log_failures(&self, count: u128, log: &mut dyn Log) {
+        let mut choices = vec![0; self.candidates.len()];
+        for number in 1..=count.min(MOST_LOGGED) {
+            self.run(number, &choices, log);
+            for (at, plans) in choices.iter_mut().zip(&self.alternatives).rev() {
+                *at += 1;
+                if *at < plans.len() {
+                    break;
+                }
+                *at = 0;
+            }
+        }
+        if count > MOST_LOGGED {
+            let text = format!(
+                "Resolving plan... (none of tries #{} to #{count} works)",
+                MOST_LOGGED + 1
+            );
+            log.log(Level::Debug, &text);
+        }
+    }
+
+    fn run(&self, number: u128, choices: &[usize], log: &mut dyn Log) -> Option<Agreement> {
         log.log(Level::Debug, &format!("Resolving plan... (try #{number})"));
-        let elements = candidates
-            .iter()
-            .zip(&alternatives)
-            .zip(&chosen)
-            .map(|((candidate, plans), &at)| Element {
-                entry: &candidate.entry,
-                optional: candidate.entry.optional && at + 1 == plans.len(),
-                plan: plans[at],
-            });
+        let elements = self.candidates.iter().zip(&self.alternatives).zip(choices);
+        let elements = elements.map(|((candidate, plans), &at)| Element {
+            entry: &candidate.entry,
+            optional: candidate.entry.optional && at + 1 == plans.len(),
+            plan: plans[at],
+        });
         let trial = Trial {
             elements: elements.enumerate().collect(),
         };
-        if let Some(agreement) = trial.run(log) {
-            return Ok(Some(agreement));
-        }
-        if !advance(&mut chosen, &alternatives) {
-            return Ok(None);
-        }
+        trial.run(log)
     }
-    Err(DetectError::TooManyTrials { limit: MOST_TRIALS })
-}
-
-/// Steps to the next combination, the last position fastest; false after the last one.
-fn advance(chosen: &mut [usize], alternatives: &[Vec<&BuildPlan>]) -> bool {
-    for (at, plans) in chosen.iter_mut().zip(alternatives).rev() {
-        if *at + 1 < plans.len() {
-            *at += 1;
-            return true;
-        }
-        *at = 0;
-    }
-    false
 }
 
 #[derive(Clone, Copy)]

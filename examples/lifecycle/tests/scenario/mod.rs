@@ -379,13 +379,22 @@ pub(crate) fn check_seen(seen: &Value, root: &Path) -> Result<(), String> {
     let recorded = |what: &str| read(&directory.join(format!("seen.{phase}.{what}")));
     let runs = recorded("runs").unwrap_or_default().lines().count();
     if seen["runs"] != runs {
-        return Err(format!("{module} ran {runs} times in {phase} instead of {}", seen["runs"]));
+        return Err(format!(
+            "{module} ran {runs} times in {phase} instead of {}",
+            seen["runs"]
+        ));
     }
     let lines = |text: String| -> Value { text.lines().map(|line| normal(line, root)).collect() };
     for (key, found) in [
         ("argv", recorded("argv").map(lines)),
-        ("cwd", recorded("cwd").map(|text| normal(text.trim_end_matches('\n'), root).into())),
-        ("stdin", recorded("stdin").map(|text| text.trim_end_matches('\n').into())),
+        (
+            "cwd",
+            recorded("cwd").map(|text| normal(text.trim_end_matches('\n'), root).into()),
+        ),
+        (
+            "stdin",
+            recorded("stdin").map(|text| text.trim_end_matches('\n').into()),
+        ),
         ("env", recorded("env").map(|text| environment_of(&text, root))),
         ("plan_toml", recorded("plan").map(|text| text.into())),
     ] {
