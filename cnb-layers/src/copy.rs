@@ -88,6 +88,11 @@ pub fn copy_resolved_image(
         });
     };
     copy_blobs(from, reference, &image.manifest().layers, to, repository, progress)?;
+    // The config is in memory; where it cannot be mounted, it is sent with the manifest.
+    let config = &image.manifest().config.digest;
+    if !to.has_blob(repository, config)? && mount(from, reference, config, to, repository)? {
+        progress(CopyEvent::Mounted(config.clone()));
+    }
     Ok(push_image(to, image, repository, tags)?)
 }
 
@@ -163,12 +168,7 @@ fn copy_blob(
     if to.has_blob(repository, digest)? {
         return Ok(CopyEvent::Present(digest.clone()));
     }
-    let other = from
-        .mountable(reference)
-        .filter(|other| other.registry() == repository.registry());
-    if let Some(other) = other.filter(|other| other != repository)
-        && to.mount_blob(&other, repository, digest)?
-    {
+    if mount(from, reference, digest, to, repository)? {
         return Ok(CopyEvent::Mounted(digest.clone()));
     }
     to.push_blob(repository, digest, layer.size, &mut || {
@@ -178,4 +178,20 @@ fn copy_blob(
         digest: digest.clone(),
         size: layer.size,
     })
+}
+
+/// Takes a blob over from another repository of the same registry; `false` where that is not possible.
+fn mount(
+    from: &dyn ImageSource,
+    reference: &Reference,
+    digest: &Digest,
+    to: &dyn ImageTarget,
+    repository: &Repository,
+) -> Result<bool, ImageError> {
+    match from.mountable(reference) {
+        Some(other) if other.registry() == repository.registry() && other != *repository => {
+            to.mount_blob(&other, repository, digest)
+        }
+        _ => Ok(false),
+    }
 }

@@ -72,7 +72,7 @@ pub use name::child_name;
 pub use next_build::{InvalidBuildNumber, NextBuild, build_number, next_build, next_build_number};
 pub use pod::{
     Binding, BuildAccount, BuilderImage, HelperImages, ImageFacts, LookupError, PlatformApi, PodError, PodInputs,
-    PodOptions, PodSecret, PodWorld, build_pod, plan_pod, pod_name,
+    PodOptions, PodSecret, PodWorld, build_pod, plan_pod, pod_name, read_builder,
 };
 pub use rebase::is_rebase;
 pub use resource::*;

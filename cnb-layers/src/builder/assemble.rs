@@ -115,7 +115,7 @@ pub enum AssembleError {
     #[error(transparent)]
     Misfit(#[from] MisfitError),
     /// What is known of a buildpack's layer is malformed.
-    #[error("buildpack {buildpack} has {what} {text:?}, which is none; read its store again")]
+    #[error("unable to construct layer {what}: {text:?} of buildpack {buildpack} is none; read its store again")]
     InvalidLayer {
         /// `id@version`.
         buildpack: String,

@@ -15,6 +15,14 @@ pub enum MisfitError {
         /// The lifecycle's.
         found: Vec<String>,
     },
+    /// One of the lifecycle's platform APIs is no version. The reference crashes.
+    #[error(
+        "invalid semantic version: the lifecycle lists the platform api {api:?}; correct its label io.buildpacks.lifecycle.apis"
+    )]
+    InvalidPlatformApi {
+        /// Its text.
+        api: String,
+    },
     /// The lifecycle does not run buildpacks of this API.
     #[error("validating buildpack {buildpack}: unsupported buildpack api: {api}, expecting: {}", .supported.join(", "))]
     BuildpackApi {
@@ -64,7 +72,7 @@ pub fn check_fit(
     if !platform.iter().any(|api| KPACK_PLATFORM_APIS.contains(&api.as_str())) {
         return Err(MisfitError::PlatformApis { found: platform });
     }
-    let relaxed = platform.iter().any(|api| at_least(api, 7));
+    let relaxed = !buildpacks.is_empty() && is_relaxed(&platform)?;
     let apis = all(&lifecycle.apis.buildpack);
     buildpacks
         .iter()
@@ -121,6 +129,19 @@ fn check_buildpack(
             missing,
         })
     }
+}
+
+/// Whether mixins are compared as platforms from API 0.7 on do. What follows the first such API is not looked at.
+fn is_relaxed(platform: &[String]) -> Result<bool, MisfitError> {
+    for api in platform {
+        if api.parse::<ApiVersion>().is_err() {
+            return Err(MisfitError::InvalidPlatformApi { api: api.clone() });
+        }
+        if at_least(api, 7) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns the versions of an API, deprecated ones first.

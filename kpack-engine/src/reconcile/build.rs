@@ -95,6 +95,16 @@ fn care_for_sidecars(context: Context<'_>, pod: &Object) -> Result<(), Reconcile
 /// Set on a pod whose sidecars are ready.
 const READY: &str = "build.kpack.io/ready";
 
+/// Reads the builder of a Build, as its pod would have it.
+#[cfg(test)]
+pub(super) fn builder_of(
+    resources: &dyn crate::Resources,
+    options: &super::ReconcileOptions,
+    build: &Build,
+) -> Result<rebuild_policy::BuilderImage, rebuild_policy::PodError> {
+    rebuild_policy::read_builder(build, &World(Context { resources, options }))
+}
+
 /// The cluster and the registry, for the plan of a pod.
 struct World<'a>(Context<'a>);
 

@@ -52,7 +52,8 @@ pub(super) fn reconcile(context: Context<'_>, key: &Key) -> Result<Outcome, Reco
         store: &spec.store,
         order: &spec.order,
         additional_labels: &spec.additional_labels,
-        account: (key.namespace(), spec.account()),
+        // As given: admission has put in a default; one that is empty still was taken away on purpose.
+        account: (key.namespace(), builder.spec.account()),
     };
     write(context, &builder, make(context, &wanted))
 }
@@ -142,7 +143,7 @@ fn make(context: Context<'_>, wanted: &Wanted<'_>) -> Result<Made, ReconcileErro
     };
     let stack_account = own_or_builders(stack.spec.service_account_ref.as_ref())?;
     let lifecycle_account = own_or_builders(lifecycle.spec.service_account_ref.as_ref())?;
-    let held = held(context, wanted, store.as_ref(), &account)?;
+    let held = held(context, wanted.namespace, store.as_ref(), &account)?;
     let record = context.options.warehouse.builder(&BuilderInputs {
         tag: &tag,
         order: wanted.order,
@@ -179,10 +180,10 @@ fn existing_account(context: Context<'_>, (namespace, name): (&str, &str)) -> Re
     Ok(context.account(namespace, name)?)
 }
 
-/// The objects that buildpacks may come from, in the order of precedence.
-fn held(
+/// The objects that buildpacks may come from, in the order of precedence; `namespace` is empty for a ClusterBuilder.
+pub(super) fn held(
     context: Context<'_>,
-    wanted: &Wanted<'_>,
+    namespace: &str,
     store: Option<&ClusterStore>,
     account: &Account,
 ) -> Result<Vec<Held>, ReconcileError> {
@@ -191,11 +192,11 @@ fn held(
         Some(reference) => context.account(&reference.namespace, &reference.name),
         None => Ok(account.clone()),
     };
-    if !wanted.namespace.is_empty() {
-        for buildpack in list::<Buildpack>(context, Kind::Buildpack, Some(wanted.namespace))? {
+    if !namespace.is_empty() {
+        for buildpack in list::<Buildpack>(context, Kind::Buildpack, Some(namespace))? {
             held.push(Held {
                 kind: OwnerKind::Buildpack,
-                account: context.account(wanted.namespace, &buildpack.spec.service_account_name)?,
+                account: context.account(namespace, &buildpack.spec.service_account_name)?,
                 name: buildpack.metadata.name,
                 buildpacks: buildpack.status.buildpacks,
             });

@@ -137,12 +137,13 @@ fn work(queue: &WorkQueue, reconciler: &Reconciler, complaints: &Complaints) {
                 true
             }
             Ok(Err(error)) => {
+                let again = error.is_retryable();
                 if complaints.is_news(&key, &error.to_string()) {
-                    tracing::warn!(%key, %error, "not reconciled; trying again later and later");
+                    tracing::warn!(%key, %error, again, "not reconciled; tried again later, or when something changes");
                 } else {
-                    tracing::debug!(%key, %error, "still not reconciled");
+                    tracing::debug!(%key, %error, again, "still not reconciled");
                 }
-                false
+                !again
             }
             Err(_) => {
                 tracing::error!(%key, "reconciling has panicked; trying again later");

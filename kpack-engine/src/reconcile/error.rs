@@ -39,6 +39,21 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
+    /// Returns whether trying the same again may help. What is missing or wrong in objects is not tried again: whoever
+    /// mends it wakes the object.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Api(_) | Self::Source(_) => true,
+            Self::Warehouse(error) => error.retryable,
+            Self::Pod(error) => error.is_retryable(),
+            Self::Object(_)
+            | Self::Decide(_)
+            | Self::BuildNumber(_)
+            | Self::UnknownBuilderKind(_)
+            | Self::Precondition(_) => false,
+        }
+    }
+
     /// Returns whether somebody else changed the object meanwhile: then trying again at once is right.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api(error) if error.is_conflict())

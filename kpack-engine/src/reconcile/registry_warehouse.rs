@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 
 use cnb_layers::builder::{
-    AssembledBuilder, BuildpackLayerSource, LifecycleInfo, Located, StackInfo, assemble_builder, read_buildpackages,
-    read_lifecycle, read_stack, relocate_run_image,
+    AssembleError, AssembledBuilder, BuildpackLayerSource, LifecycleInfo, Located, StackInfo, assemble_builder,
+    read_buildpackages, read_lifecycle, read_stack, relocate_run_image,
 };
-use cnb_layers::{Compression, CopyEvent, Digest, Image, ImageError, ImageSource, ImageTarget, Platform, Reference};
+use cnb_layers::{
+    Compression, CopyError, CopyEvent, Digest, Image, ImageError, ImageSource, ImageTarget, Platform, Reference,
+    UploadError,
+};
 use cnb_order::{Catalog, CatalogObject, OrderGroup, ResolvedBuildpack, ResolvedOrder, resolve_order};
 use rebuild_policy::{
     BuildStack, BuildpackMetadata, BuildpackStatus, ClusterStackSpec, ClusterStackStatus, ImageFacts,
     ResolvedLifecycle, StackImage, StoreImage,
 };
+use registry_client::RegistryError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -83,11 +87,11 @@ impl RegistryWarehouse {
             .map_err(|error| WarehouseError::caused_by(error, false))?;
         let image = source
             .image(&reference, &self.platform)
-            .map_err(|error| {
-                let retryable = is_retryable(&error);
-                WarehouseError::caused_by(error, retryable)
-            })?
-            .ok_or_else(|| WarehouseError::permanent(format!("image {name} not found")))?;
+            .map_err(failed)?
+            .ok_or_else(|| WarehouseError {
+                retryable: true,
+                ..WarehouseError::permanent(format!("image {name} not found"))
+            })?;
         Ok(Found {
             source,
             reference,
@@ -130,8 +134,7 @@ impl RegistryWarehouse {
             Some(digest) if digest == *run_image.image.digest() => Vec::new(),
             _ => vec![self.timestamp_tag(tag)?],
         };
-        relocate_run_image(&run_image.located(), target, text, &more, &ignore)
-            .map_err(|error| WarehouseError::caused_by(error, true))
+        relocate_run_image(&run_image.located(), target, text, &more, &ignore).map_err(not_made)
     }
 }
 
@@ -229,13 +232,12 @@ impl Warehouse for RegistryWarehouse {
         };
         let before = digest(&*target, &tag)?;
         let tags = std::slice::from_ref(&tag);
-        let made = assemble_builder(&parts, &*target, tags, Compression::default(), &ignore)
-            .map_err(|error| WarehouseError::caused_by(error, true))?;
+        let made = assemble_builder(&parts, &*target, tags, Compression::default(), &ignore).map_err(not_made)?;
         if before.as_ref() != Some(made.image.digest()) {
             let also = self.timestamp_tag(&tag)?;
             target
                 .put_manifest(&also, made.image.media_type(), made.image.manifest_json())
-                .map_err(|error| WarehouseError::caused_by(error, true))?;
+                .map_err(failed)?;
         }
         record(inputs, run_image, &made, &resolved)
     }
@@ -268,7 +270,10 @@ impl RegistryWarehouse {
         if opened.contains_key(&(owner, name.clone())) {
             return Ok(());
         }
-        let reference = parse(&name)?;
+        let reference = parse(&name).map_err(|error| {
+            let message = format!("unable to parse {name}: {}", error.message);
+            WarehouseError { message, ..error }
+        })?;
         let keychain = held[owner]
             .account
             .keychain()
@@ -296,16 +301,57 @@ fn parse(name: &str) -> Result<Reference, WarehouseError> {
 }
 
 fn digest(target: &dyn ImageTarget, tag: &Reference) -> Result<Option<Digest>, WarehouseError> {
-    target
-        .manifest_digest(tag)
-        .map_err(|error| WarehouseError::caused_by(error, true))
+    target.manifest_digest(tag).map_err(failed)
 }
 
 fn ignore(_: CopyEvent) {}
 
-/// Whether the same question may get another answer.
+fn failed(error: ImageError) -> WarehouseError {
+    let retryable = is_retryable(&error);
+    WarehouseError::caused_by(error, retryable)
+}
+
+fn not_made(error: AssembleError) -> WarehouseError {
+    let retryable = match &error {
+        AssembleError::Store(error)
+        | AssembleError::Copy(CopyError::Store(error))
+        | AssembleError::Upload(UploadError::Store(error)) => is_retryable(error),
+        AssembleError::Copy(CopyError::NotFound { .. }) => true,
+        _ => false,
+    };
+    WarehouseError::caused_by(error, retryable)
+}
+
+/// Whether the same question may get another answer: what is missing may come, who is refused stays refused until
+/// secrets change.
 fn is_retryable(error: &ImageError) -> bool {
-    matches!(error, ImageError::Registry(error) if error.is_retryable())
+    match error {
+        ImageError::Registry(error) => may_answer_later(error),
+        ImageError::NoBlob { .. } | ImageError::WrongDigest { .. } | ImageError::File { .. } => true,
+        ImageError::Blob { source, .. } => is_passing(source),
+        _ => false,
+    }
+}
+
+fn may_answer_later(error: &RegistryError) -> bool {
+    match error.reason() {
+        registry_client::Reason::Local(source) => is_passing(source),
+        _ => error.is_retryable() || error.is_not_found(),
+    }
+}
+
+/// Whether what interrupted a transfer may pass: the cause is in the error that the reader or writer gave.
+fn is_passing(error: &std::io::Error) -> bool {
+    let Some(cause) = error.get_ref() else {
+        return true;
+    };
+    if let Some(error) = cause.downcast_ref::<ImageError>() {
+        return is_retryable(error);
+    }
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return may_answer_later(error);
+    }
+    cause.downcast_ref::<std::io::Error>().is_none_or(is_passing)
 }
 
 /// Values that two crates write as the same JSON.
@@ -315,7 +361,7 @@ fn convert<T: Serialize, U: DeserializeOwned>(value: &T) -> Result<U, WarehouseE
         .map_err(|error| WarehouseError::caused_by(error, false))
 }
 
-fn catalog(held: &[Held]) -> Result<Catalog, WarehouseError> {
+pub(super) fn catalog(held: &[Held]) -> Result<Catalog, WarehouseError> {
     let objects = held.iter().map(|held| {
         Ok(CatalogObject {
             kind: held.kind,
@@ -332,7 +378,7 @@ fn catalog(held: &[Held]) -> Result<Catalog, WarehouseError> {
     })
 }
 
-fn owner(buildpack: &ResolvedBuildpack<'_>, held: &[Held]) -> Option<usize> {
+pub(super) fn owner(buildpack: &ResolvedBuildpack<'_>, held: &[Held]) -> Option<usize> {
     held.iter()
         .position(|held| held.kind == buildpack.owner.kind && held.name == buildpack.owner.name)
 }

@@ -108,10 +108,11 @@ fn label<'a>(
 }
 
 fn number(env: &[String], name: &'static str) -> Result<i64, PodError> {
+    // As the reference reads it: what is between the first and the second equals sign.
     let text = env
         .iter()
         .find_map(|variable| variable.split_once('=').filter(|(key, _)| *key == name))
-        .map(|(_, value)| value)
+        .and_then(|(_, value)| value.split('=').next())
         .ok_or(PodError::MissingVariable { name })?;
     text.parse()
         .map_err(|_| PodError::InvalidNumber { text: text.to_owned() })

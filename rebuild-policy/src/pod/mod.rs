@@ -19,7 +19,7 @@ pub use bindings::Binding;
 pub use builder_image::BuilderImage;
 pub use error::PodError;
 pub use platform_api::PlatformApi;
-pub use world::{ImageFacts, LookupError, PodWorld, plan_pod};
+pub use world::{ImageFacts, LookupError, PodWorld, plan_pod, read_builder};
 
 use crate::key::BUILD_LABEL;
 use crate::name::child_name;

@@ -55,7 +55,7 @@ pub fn plan_pod(build: &Build, world: &dyn PodWorld, options: &PodOptions, now: 
     let accounts = world.service_accounts(&build.metadata.namespace).map_err(lookup)?;
     let bindings = bindings(build, &accounts, world)?;
     let account = account(build, &accounts, world)?;
-    let builder = builder(build, world)?;
+    let builder = read_builder(build, world)?;
     build_pod(&PodInputs {
         build,
         account: &account,
@@ -206,7 +206,11 @@ impl PodSecret {
     }
 }
 
-fn builder(build: &Build, world: &dyn PodWorld) -> Result<BuilderImage, PodError> {
+/// Finds and reads the builder image of a Build, named or by a Builder or ClusterBuilder.
+///
+/// # Errors
+/// When the builder does not exist, or its image cannot be read or is none.
+pub fn read_builder(build: &Build, world: &dyn PodWorld) -> Result<BuilderImage, PodError> {
     let spec = &build.spec.builder;
     let namespace = &build.metadata.namespace;
     let (image, account_namespace, account, pull_secrets) = match &spec.reference {

@@ -1,5 +1,8 @@
 //! The recorded reconcile steps, on a store that stands still.
 
+mod builders;
 mod frozen;
+mod made;
 mod recorded;
+mod registry;
 mod running;
