@@ -15,6 +15,8 @@
 //! - Any kind: [`Source`] → [`fetch`] → [`Fetched`], with an [`Access`] that holds connections, credentials and [`Limits`].
 //! - Git: [`GitSource`] → [`resolve_git`] (one listing of the refs that can match) → [`ResolvedGit`] →
 //!   [`fetch_git`] (that commit alone, checked out beneath a directory). Credentials: [`GitKeychain`].
+//! - Many git sources, again and again: [`Resolver`], one listing a period for all sources of one repository.
+//!   What counts as a change of one: its sub path, and a [`PathFilter`].
 //! - Archives behind urls: [`BlobSource`] → [`fetch_blob`] → [`FetchedBlob`]. Credentials: [`BlobKeychain`].
 //! - Images whose layers are the source: [`fetch_image`] → [`FetchedImage`].
 //! - A directory or zip of this machine, as such an image: [`LocalImage`], which heeds [`IgnoreFiles`].
@@ -46,8 +48,9 @@ pub use beneath::WriteError;
 pub use blob::{BlobAuthError, BlobError, BlobKeychain, BlobSource, BlobUrl, FetchedBlob, InvalidBlobUrl, fetch_blob};
 pub use fetched::Fetched;
 pub use git::{
-    FetchError, FetchedGit, GitCredential, GitKeychain, GitSource, GitUrl, InvalidGitUrl, ResolveError, ResolvedGit,
-    RevisionKind, TransportError, fetch_git, resolve_git, resolve_git_with_tree,
+    FetchError, FetchedGit, GitCredential, GitKeychain, GitSource, GitUrl, InvalidGitUrl, InvalidPathFilter,
+    PathFilter, ResolveError, ResolvedGit, Resolver, RevisionKind, TransportError, fetch_git, resolve_git,
+    resolve_git_with_tree,
 };
 pub use image::{FetchedImage, ImageSourceError, fetch_image};
 pub use limits::{LimitExceeded, Limits};

@@ -282,7 +282,7 @@ fn check_fetches(version_2: bool) {
             source = source.with_submodules();
         }
         let mut access = access();
-        access.git = GitKeychain::from_secrets(&secrets_of(case, &sshd, &place));
+        access.git = GitKeychain::from_secrets(&secrets_of(case, &sshd, place));
         let arguments = case["args"].as_array().into_iter().flatten();
         let strict = arguments
             .clone()
@@ -340,7 +340,7 @@ fn check_fetches(version_2: bool) {
                 problem(format!("no better: {error:?}"));
             }
             Err(error) if (recorded["exit"] == 0 || recorded["any_of"].is_array()) && !better && !hostile => {
-                problem(format!("refused: {error:?}"))
+                problem(format!("refused: {error:?}"));
             }
             _ => {}
         }

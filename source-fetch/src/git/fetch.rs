@@ -36,6 +36,9 @@ pub enum FetchError {
     /// The server gave no usable answer.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// As [`FetchError::Transport`], of an exchange that answered several questions.
+    #[error(transparent)]
+    Shared(std::sync::Arc<TransportError>),
     /// There is no such revision.
     #[error("revision \"{revision}\" does not exist in {url}: {answer}; check the branch, tag or commit")]
     NoSuchRevision {
@@ -113,6 +116,7 @@ impl FetchError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Transport(error) => error.is_retryable(),
+            Self::Shared(error) => error.is_retryable(),
             Self::Submodule { source, .. } => source.is_retryable(),
             _ => false,
         }
@@ -203,6 +207,7 @@ fn pinned(source: &ResolvedGit, url: &GitUrl, access: &Access) -> Result<String,
     let resolved = resolve_git(&again, access).map_err(|error| match error {
         ResolveError::Url(error) => FetchError::Url(error),
         ResolveError::Transport(error) => FetchError::Transport(error),
+        ResolveError::Shared(error) => FetchError::Shared(error),
     })?;
     match is_commit_id(&resolved.revision) {
         true => Ok(resolved.revision),
@@ -252,7 +257,7 @@ impl Checkout<'_> {
         git_dir::init(&place.git_dir, &url.as_given()).map_err(target)?;
         let mut remote = Remote::connect(url, &self.access)?;
         let limits = self.access.limits.clone();
-        let received = objects::receive(&mut remote, &place.git_dir, revision, Wanted::Everything, &limits)
+        let received = objects::receive(&mut remote, &place.git_dir, revision, Wanted::Everything, None, &limits)
             .map_err(|error| receive_error(url, revision, &place.dir, error))?;
         drop(remote);
         self.received += received.bytes;

@@ -147,6 +147,10 @@ impl HttpChannel {
 }
 
 impl Channel for HttpChannel {
+    fn is_stateless(&self) -> bool {
+        true
+    }
+
     fn ask(&mut self, request: Vec<u8>) -> Result<Box<dyn Read + '_>, TransportError> {
         let request = self
             .request(Method::POST, &format!("{}/git-upload-pack", self.base))

@@ -28,12 +28,13 @@ pub(crate) struct Received {
     pub(crate) shallow: Vec<String>,
 }
 
-/// Receives object `id` from `remote` into `objects/pack` beneath `git_dir`.
+/// Receives object `id` from `remote` into `objects/pack` beneath `git_dir`. What commit `have` holds need not be sent.
 pub(crate) fn receive(
     remote: &mut Remote,
     git_dir: &Path,
     id: &str,
     wanted: Wanted,
+    have: Option<&str>,
     limits: &Limits,
 ) -> Result<Received, ReceiveError> {
     let packs = git_dir.join("objects/pack");
@@ -45,7 +46,7 @@ pub(crate) fn receive(
         head: Vec::new(),
         exceeded: None,
     };
-    let sent = remote.fetch(id, wanted, |piece| {
+    let sent = remote.fetch(id, wanted, have, |piece| {
         spent.count(piece)?;
         indexer.write_all(piece)
     });

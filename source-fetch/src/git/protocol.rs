@@ -96,18 +96,24 @@ impl Capabilities {
     }
 
     /// A request for one object with what it needs, without history where the server can cut it off, and without
-    /// what `filter` leaves out where the server can do that.
-    pub(crate) fn fetch(&self, id: &str, filter: Option<&str>, agent: &str) -> Vec<u8> {
+    /// what `filter` leaves out where the server can do that, and without what the commit `have` holds.
+    pub(crate) fn fetch(&self, id: &str, filter: Option<&str>, have: Option<&str>, agent: &str) -> Vec<u8> {
         let mut request = self.begin("fetch", agent);
         pkt_line::write_line(&mut request, "ofs-delta");
         pkt_line::write_line(&mut request, "no-progress");
+        // Of a commit that grew out of `have` only the steps between them come, if there are not too many.
+        let have = have.filter(|_| self.has("fetch", "shallow"));
         if self.has("fetch", "shallow") {
-            pkt_line::write_line(&mut request, "deepen 1");
+            pkt_line::write_line(&mut request, if have.is_some() { "deepen 50" } else { "deepen 1" });
         }
         if let Some(filter) = filter.filter(|_| self.filters()) {
             pkt_line::write_line(&mut request, &format!("filter {filter}"));
         }
         pkt_line::write_line(&mut request, &format!("want {id}"));
+        if let Some(have) = have {
+            // That its history is not here is not said, or the server would send it.
+            pkt_line::write_line(&mut request, &format!("have {have}"));
+        }
         pkt_line::write_line(&mut request, "done");
         pkt_line::write_flush(&mut request);
         request

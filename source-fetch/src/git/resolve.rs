@@ -1,12 +1,12 @@
 //! From a revision to an object id: one listing of the refs that can match.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::{
+    mirror::{Mirror, Question, Server},
     protocol::ListedRef,
     source::{GitSource, ResolvedGit, RevisionKind},
-    sub_tree,
-    transport::{Remote, TransportError},
+    transport::{Remote, TransportError, protocol_error},
     url::{GitUrl, InvalidGitUrl},
 };
 use crate::{access::Access, sub_path::SubPath};
@@ -21,12 +21,19 @@ pub enum ResolveError {
     /// The server gave no usable answer.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// As [`ResolveError::Transport`], of an exchange that answered several questions.
+    #[error(transparent)]
+    Shared(Arc<TransportError>),
 }
 
 impl ResolveError {
     /// Returns whether the same question may be answered later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Transport(error) if error.is_retryable())
+        match self {
+            Self::Url(_) => false,
+            Self::Transport(error) => error.is_retryable(),
+            Self::Shared(error) => error.is_retryable(),
+        }
     }
 }
 
@@ -54,11 +61,12 @@ pub fn resolve_git(source: &GitSource, access: &Access) -> Result<ResolvedGit, R
     Ok(listed(source, &mut remote)?)
 }
 
-/// As [`resolve_git`], and finds the id of what is at the sub path: as long as it stays the same, no commit has
-/// changed anything there.
+/// As [`resolve_git`], and finds the id of what is at the sub path, or of the paths that count: as long as it stays the
+/// same, no commit has changed anything there. For many sources a [`Resolver`](crate::Resolver) costs less.
 ///
 /// Costs one more exchange, of some kilobytes where the server can leave objects out, of the commit's files elsewhere.
-/// They are kept in a directory of `scratch` meanwhile. Without a sub path it is just [`resolve_git`].
+/// They are kept in a directory of `scratch` meanwhile. Without a sub path and patterns it is just
+/// [`resolve_git`].
 ///
 /// # Errors
 /// As [`resolve_git`]. A sub path or commit that does not exist has no id, which is no error.
@@ -67,10 +75,10 @@ pub fn resolve_git(source: &GitSource, access: &Access) -> Result<ResolvedGit, R
 /// kpack 0.17.2, "Git resolution by shallow clone" (kpack.md §4.4).
 pub fn resolve_git_with_tree(source: &GitSource, access: &Access, scratch: &Path) -> Result<ResolvedGit, ResolveError> {
     let url: GitUrl = source.url().parse()?;
-    let sub_path = source.sub_path().parse::<SubPath>().ok().filter(|path| !path.is_root());
-    let Some(sub_path) = sub_path else {
+    let sub_path: SubPath = source.sub_path().parse().unwrap_or_default();
+    if sub_path.is_root() && source.paths().is_everything() {
         return resolve_git(source, access);
-    };
+    }
     let mut remote = Remote::connect(&url, access)?;
     let mut found = if is_commit_id(source.revision()) {
         resolved(source, source.revision(), RevisionKind::Commit)
@@ -78,12 +86,30 @@ pub fn resolve_git_with_tree(source: &GitSource, access: &Access, scratch: &Path
         listed(source, &mut remote)?
     };
     if is_commit_id(&found.revision) {
-        found.tree = sub_tree::find(&url, remote, &found.revision, &sub_path, access, scratch)?;
+        let place = tempfile::Builder::new().prefix("tree-").tempdir_in(scratch);
+        let place = place.map_err(|error| protocol_error(&url.to_string(), error))?;
+        let question = Question {
+            sub_path: &sub_path,
+            paths: source.paths(),
+            depth: sub_path.parts().count(),
+        };
+        let mut server = Server {
+            remote: Some(remote),
+            connect: &|| Remote::connect(&url, access),
+        };
+        let mirror = Mirror::new(place.path().to_owned());
+        found.tree = mirror.answer(
+            &found.revision,
+            &question,
+            &access.limits,
+            &url.to_string(),
+            &mut server,
+        )?;
     }
     Ok(found)
 }
 
-fn resolved(source: &GitSource, revision: &str, kind: RevisionKind) -> ResolvedGit {
+pub(super) fn resolved(source: &GitSource, revision: &str, kind: RevisionKind) -> ResolvedGit {
     ResolvedGit {
         url: source.url().to_owned(),
         revision: revision.to_owned(),
@@ -91,6 +117,7 @@ fn resolved(source: &GitSource, revision: &str, kind: RevisionKind) -> ResolvedG
         sub_path: source.sub_path().to_owned(),
         tree: None,
         initialize_submodules: source.submodules(),
+        paths: source.paths().clone(),
     }
 }
 
@@ -114,7 +141,7 @@ pub(crate) fn is_commit_id(text: &str) -> bool {
 }
 
 /// The full names that `revision` can mean, the first of them that exists counts.
-fn candidates(revision: &str) -> Vec<String> {
+pub(super) fn candidates(revision: &str) -> Vec<String> {
     let mut names = Vec::new();
     if revision == "HEAD" || revision.starts_with("refs/") {
         names.push(revision.to_owned());
@@ -132,7 +159,7 @@ fn candidates(revision: &str) -> Vec<String> {
 }
 
 /// The ref whose full or short name is `revision`.
-fn pick<'a>(refs: &'a [ListedRef], revision: &str) -> Option<(&'a str, RevisionKind)> {
+pub(super) fn pick<'a>(refs: &'a [ListedRef], revision: &str) -> Option<(&'a str, RevisionKind)> {
     let kind_of = |name: &str| match name {
         name if name.starts_with("refs/heads/") => RevisionKind::Branch,
         name if name.starts_with("refs/tags/") => RevisionKind::Tag,

@@ -1,5 +1,7 @@
 //! A git source as it is asked for, and as it was found.
 
+use super::path_filter::PathFilter;
+
 /// A repository, a revision in it, and a directory of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitSource {
@@ -7,6 +9,7 @@ pub struct GitSource {
     revision: String,
     sub_path: String,
     submodules: bool,
+    paths: PathFilter,
 }
 
 impl GitSource {
@@ -17,6 +20,7 @@ impl GitSource {
             revision: revision.into(),
             sub_path: String::new(),
             submodules: false,
+            paths: PathFilter::default(),
         }
     }
 
@@ -24,6 +28,13 @@ impl GitSource {
     #[must_use]
     pub fn with_sub_path(mut self, sub_path: impl Into<String>) -> Self {
         self.sub_path = sub_path.into();
+        self
+    }
+
+    /// Says which paths count when it is asked whether something has changed; fetched is everything.
+    #[must_use]
+    pub fn with_paths(mut self, paths: PathFilter) -> Self {
+        self.paths = paths;
         self
     }
 
@@ -47,6 +58,11 @@ impl GitSource {
     /// Returns the sub path as it was given; empty for the whole repository.
     pub fn sub_path(&self) -> &str {
         &self.sub_path
+    }
+
+    /// Returns which paths count.
+    pub fn paths(&self) -> &PathFilter {
+        &self.paths
     }
 
     /// Returns whether submodules are asked for.
@@ -98,10 +114,13 @@ pub struct ResolvedGit {
     pub kind: RevisionKind,
     /// The sub path as it was given.
     pub sub_path: String,
-    /// The id of what is at the sub path, when that was asked for and exists.
+    /// The id of what is at the sub path, when that was asked for and exists. With a [`PathFilter`], the id of the tree
+    /// that only holds what counts.
     pub tree: Option<String>,
     /// Whether submodules are asked for.
     pub initialize_submodules: bool,
+    /// Which paths count for `tree`.
+    pub paths: PathFilter,
 }
 
 impl ResolvedGit {
@@ -114,6 +133,7 @@ impl ResolvedGit {
             sub_path: source.sub_path.clone(),
             tree: None,
             initialize_submodules: source.submodules,
+            paths: source.paths.clone(),
         }
     }
 }

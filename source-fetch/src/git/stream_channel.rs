@@ -22,8 +22,8 @@ use crate::access::Ssh;
 
 pub(super) struct StreamChannel {
     url: String,
-    reader: Box<dyn Read>,
-    writer: Box<dyn Write>,
+    reader: Box<dyn Read + Send>,
+    writer: Box<dyn Write + Send>,
     program: Option<Program>,
 }
 
@@ -226,6 +226,10 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 impl Channel for StreamChannel {
+    fn is_stateless(&self) -> bool {
+        false
+    }
+
     fn ask(&mut self, request: Vec<u8>) -> Result<Box<dyn Read + '_>, TransportError> {
         if let Err(error) = self.writer.write_all(&request).and_then(|()| self.writer.flush()) {
             return Err(self.failed(error));

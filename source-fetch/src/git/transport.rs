@@ -1,6 +1,9 @@
 //! A repository that one can talk to, wherever it is.
 
-use std::io::{self, Read};
+use std::{
+    fmt,
+    io::{self, Read},
+};
 
 use registry_client::HttpError;
 
@@ -87,6 +90,11 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// Whether the server was reached and let us in, so that another request may have another answer.
+    pub(crate) fn is_an_answer(&self) -> bool {
+        matches!(self, Self::Protocol { .. } | Self::Status { .. })
+    }
+
     /// Returns whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -144,6 +152,12 @@ enum Kind {
         greeting: Greeting,
     },
     Local(LocalRepository),
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Remote({})", self.url)
+    }
 }
 
 impl Remote {
@@ -209,11 +223,12 @@ impl Remote {
         }
     }
 
-    /// Asks for object `id` and hands the pack to `pack` in pieces; returns where history was cut off.
+    /// Asks for object `id`, without what commit `have` holds where the server can leave that out, and hands the pack to `pack` in pieces; returns where history was cut off.
     pub(crate) fn fetch(
         &mut self,
         id: &str,
         wanted: Wanted,
+        have: Option<&str>,
         mut pack: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Vec<String>, TransportError> {
         let filter = match wanted {
@@ -229,7 +244,7 @@ impl Remote {
         let failed = |error| protocol_error(&self.url, error);
         match greeting {
             Greeting::Version2(capabilities) => {
-                let mut answer = channel.ask(capabilities.fetch(id, filter.as_deref(), AGENT))?;
+                let mut answer = channel.ask(capabilities.fetch(id, filter.as_deref(), have, AGENT))?;
                 protocol::read_pack(&mut answer, pack).map_err(failed)
             }
             Greeting::Older(found) => {
@@ -255,6 +270,14 @@ impl Remote {
                 let mut answer = channel.ask(request)?;
                 old_protocol::read_pack(&mut answer, pack).map_err(failed)
             }
+        }
+    }
+
+    /// Whether another question needs no other greeting.
+    pub(crate) fn can_be_asked_again(&self) -> bool {
+        match &self.kind {
+            Kind::Wire { channel, greeting } => channel.is_stateless() && matches!(greeting, Greeting::Version2(_)),
+            Kind::Local(_) => false,
         }
     }
 
