@@ -69,7 +69,7 @@ impl Engine {
         };
         let runner = PodRunner::start(Arc::new(store.clone()), runner_options)?;
         let warehouse = RegistryWarehouse::new(images, created_by(), clock.clone());
-        let sources = source_fetcher(http, &data.join("scratch"), options.path_aware)?;
+        let sources = source_fetcher(http, data, options)?;
         let reconcile = ReconcileOptions {
             poll_interval: options.poll_interval,
             resync_interval: options.resync_interval,
@@ -144,16 +144,18 @@ fn created_by() -> String {
     format!("v{} (kpack-flow)", env!("CARGO_PKG_VERSION"))
 }
 
-/// Looks at sources; what it needs files for is kept in `scratch`.
-fn source_fetcher(http: Http, scratch: &Path, with_trees: bool) -> Result<SourceFetcher, StartEngineError> {
+/// Looks at sources; what it needs files for is kept in `data`.
+fn source_fetcher(http: Http, data: &Path, options: &EngineOptions) -> Result<SourceFetcher, StartEngineError> {
+    let scratch = &data.join("scratch");
     fs::create_dir_all(scratch).map_err(|source| StartEngineError::Io {
         action: "make",
         path: scratch.to_owned(),
         source,
     })?;
-    let mut sources = SourceFetcher::new(http);
-    if with_trees {
-        sources = sources.with_trees(scratch.to_owned());
+    // Images are looked at once a poll interval; what one of them found out may be half as old when the next asks.
+    let mut sources = SourceFetcher::new(http, data.join("mirrors"), options.poll_interval / 2);
+    if options.path_aware {
+        sources = sources.with_trees();
     }
     let ssh = Path::new("/usr/bin/ssh");
     if ssh.is_file() {

@@ -1,28 +1,34 @@
 //! [`SourceFetcher`]: sources, looked at where they are.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rebuild_policy::{ResolvedBlob, ResolvedGit, ResolvedRegistry, ResolvedSource, SourceConfig};
 use registry_client::Http;
-use source_fetch::{Access, GitKeychain, GitSource, ResolveError, Ssh, resolve_git, resolve_git_with_tree};
+use source_fetch::{Access, GitKeychain, GitSource, ResolveError, Resolver, Ssh, resolve_git};
 
 use super::{Account, SourceError, SourceReader};
 
-/// Resolves git revisions by asking the server; archives and images are taken as they are named.
+/// Resolves git revisions by asking the server, which is listed once a period for all images of a repository; archives
+/// and images are taken as they are named.
 #[derive(Clone)]
 pub struct SourceFetcher {
     http: Http,
     ssh: Option<Ssh>,
-    trees: Option<PathBuf>,
+    resolver: Arc<Resolver>,
+    trees: bool,
 }
 
 impl SourceFetcher {
-    /// Makes a reader that sends its requests with `http`.
-    pub fn new(http: Http) -> Self {
+    /// Makes a reader that sends its requests with `http`, keeps what it knows of repositories in `mirrors`, and asks
+    /// about each at most once a `period`.
+    pub fn new(http: Http, mirrors: PathBuf, period: Duration) -> Self {
         Self {
             http,
             ssh: None,
-            trees: None,
+            resolver: Arc::new(Resolver::new(mirrors, period)),
+            trees: false,
         }
     }
 
@@ -33,19 +39,25 @@ impl SourceFetcher {
         self
     }
 
-    /// Finds the tree of each sub path, too, so that commits elsewhere can be told apart; `scratch` is a directory for
-    /// what is fetched meanwhile.
+    /// Finds the tree of each sub path, too, so that commits elsewhere can be told apart.
     #[must_use]
-    pub fn with_trees(mut self, scratch: PathBuf) -> Self {
-        self.trees = Some(scratch);
+    pub fn with_trees(mut self) -> Self {
+        self.trees = true;
         self
     }
 
     fn look(&self, wanted: &GitSource, access: &Access) -> Result<source_fetch::ResolvedGit, ResolveError> {
-        let Some(scratch) = &self.trees else {
-            return resolve_git(wanted, access);
+        let found = if self.trees {
+            self.resolver.resolve(wanted, access, Instant::now())
+        } else {
+            let whole = GitSource::new(wanted.url(), wanted.revision());
+            self.resolver.resolve(&whole, access, Instant::now())
         };
-        resolve_git_with_tree(wanted, access, scratch).or_else(|error| {
+        // What failed for all images of the repository fails for this one.
+        found.or_else(|error| {
+            if matches!(error, ResolveError::Url(_) | ResolveError::Shared(_)) {
+                return Err(error);
+            }
             // A repository that is too large to look into can be built all the same.
             let url = access_url(wanted);
             tracing::warn!(url, error = error_chain(&error), "cannot find the tree of a sub path");
