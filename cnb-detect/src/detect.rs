@@ -9,10 +9,12 @@ use cnb_order::{
     Order, Plan, SystemBuildpacks, Verdict, walk,
 };
 
+use crate::explain::{self, GroupFailure, GroupOutcome, ModuleOutcome, PlanFailure};
 use crate::one_run::{DetectRun, Prepared, prepare};
 use crate::plan::has_buildpack;
 use crate::{
-    ApiError, BaseTarget, Candidate, DetectError, Environment, Level, Log, MemoryLog, ModuleStore, Runner, resolve_plan,
+    ApiError, BaseTarget, Candidate, DetectError, Environment, Explanation, Level, Log, MemoryLog, ModuleStore, Runner,
+    resolve_plan,
 };
 
 /// What detection works on.
@@ -89,15 +91,21 @@ pub fn detect(
         buffer: MemoryLog::new(),
         runs: HashMap::new(),
         descriptors: HashMap::new(),
+        explanation: Explanation::default(),
     };
     let verdict = walk(order, modules, &mut detection);
+    let Detection {
+        buffer,
+        log,
+        explanation,
+        ..
+    } = detection;
     let result = match verdict {
         Ok(Verdict::Selected(detected)) => Ok(detected),
-        Ok(Verdict::NoDetection) => Err(DetectError::NoDetection),
-        Ok(Verdict::Errored) => Err(DetectError::ModulesFailed),
+        Ok(Verdict::NoDetection) => Err(DetectError::NoDetection { explanation }),
+        Ok(Verdict::Errored) => Err(DetectError::ModulesFailed { explanation }),
         Err(error) => Err(error),
     };
-    let Detection { buffer, log, .. } = detection;
     buffer.replay(log, result.is_err());
     result
 }
@@ -112,6 +120,7 @@ struct Detection<'a> {
     buffer: MemoryLog,
     runs: HashMap<String, DetectRun>,
     descriptors: HashMap<String, Rc<ModuleDescriptor>>,
+    explanation: Explanation,
 }
 
 impl GroupVisitor for Detection<'_> {
@@ -256,6 +265,7 @@ impl Detection<'_> {
             }
         }
         if failed {
+            self.explain(entries, explain::failed);
             return Ok(if errored {
                 Verdict::Errored
             } else {
@@ -264,15 +274,28 @@ impl Detection<'_> {
         }
         if !has_buildpack(&candidates) {
             self.buffer.log(Level::Debug, "fail: no viable buildpacks in group");
+            self.explain(entries, |_| GroupFailure::Empty);
             return Ok(Verdict::NoDetection);
         }
-        self.agree(&candidates, entries.len())
+        self.agree(&candidates, entries)
     }
 
-    fn agree(&mut self, candidates: &[Candidate], considered: usize) -> Result<Verdict<Detected>, DetectError> {
+    fn explain(&mut self, entries: &[Entry], failure: impl FnOnce(&[ModuleOutcome]) -> GroupFailure) {
+        let run_of = |entry: &Entry| self.runs.get(&entry.titled_name());
+        let modules: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| run_of(entry).map(|run| ModuleOutcome::of(entry, run)))
+            .collect();
+        let failure = failure(&modules);
+        self.explanation.add(GroupOutcome { modules, failure });
+    }
+
+    fn agree(&mut self, candidates: &[Candidate], entries: &[Entry]) -> Result<Verdict<Detected>, DetectError> {
         let Some(agreement) = resolve_plan(candidates, &mut self.buffer)? else {
+            self.explain(entries, |_| GroupFailure::Plan(PlanFailure::of(candidates)));
             return Ok(Verdict::NoDetection);
         };
+        let considered = entries.len();
         let participants: Vec<&Entry> = agreement.participants.iter().map(|&at| &candidates[at].entry).collect();
         if participants.len() < considered {
             let text = format!("{} of {considered} buildpacks participating", participants.len());

@@ -2,16 +2,24 @@
 
 use cnb_order::{ExpandError, LookupError};
 
+use crate::Explanation;
+
 /// Why no group was selected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetectError {
     /// No group passed.
     #[error("no buildpacks participating")]
-    NoDetection,
+    NoDetection {
+        /// What became of each group.
+        explanation: Explanation,
+    },
     /// No group passed, and a module failed with an error rather than declining.
     #[error("buildpack(s) failed with err")]
-    ModulesFailed,
+    ModulesFailed {
+        /// What became of each group.
+        explanation: Explanation,
+    },
     /// The order could not be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
@@ -38,9 +46,18 @@ impl DetectError {
     /// Returns the exit code of the detector for it.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::NoDetection => 20,
-            Self::ModulesFailed => 21,
+            Self::NoDetection { .. } => 20,
+            Self::ModulesFailed { .. } => 21,
             _ => 22,
+        }
+    }
+
+    /// Returns why no group was selected, group by group and module by module; nothing when detection ended for another
+    /// reason than that.
+    pub fn explanation(&self) -> Option<&Explanation> {
+        match self {
+            Self::NoDetection { explanation } | Self::ModulesFailed { explanation } => Some(explanation),
+            _ => None,
         }
     }
 }

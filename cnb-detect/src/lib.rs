@@ -1,34 +1,48 @@
 //! Which group of buildpacks applies to a source: detection of Cloud Native Buildpacks.
 //!
 //! ```
-//! use cnb_detect::{detect, DetectInputs, Environment, Exit, MemoryLog, ModuleStore, ScriptedRunner};
-//! use cnb_order::Order;
+//! use cnb_detect::{detect, DetectInputs, HostRunner, MemoryLog, ModuleStore};
+//! # use std::{fs, os::unix::fs::PermissionsExt};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let root = tempfile::tempdir()?;
 //! # let root = root.path();
-//! # for (id, file) in [("acme_node", "package.json"), ("acme_go", "go.mod")] {
-//! #     let dir = root.join("buildpacks").join(id).join("1");
-//! #     std::fs::create_dir_all(&dir)?;
-//! #     std::fs::write(dir.join("buildpack.toml"), format!("api = '0.10'\n[buildpack]\nid = '{}'\nversion = '1'\n", id.replace('_', "/")))?;
+//! # for (name, file) in [("node", "package.json"), ("go", "go.mod")] {
+//! #     let bin = root.join("buildpacks").join(name).join("bin");
+//! #     fs::create_dir_all(&bin)?;
+//! #     fs::write(bin.join("../buildpack.toml"), format!("api = '0.10'\n[buildpack]\nid = 'acme/{name}'\nversion = '1'\n"))?;
+//! #     fs::write(bin.join("detect"), format!("#!/bin/sh\ntest -e {file} || exit 100\n"))?;
+//! #     fs::set_permissions(bin.join("detect"), fs::Permissions::from_mode(0o755))?;
 //! # }
-//! let order = Order::from_toml(
-//!     "[[order]]\ngroup = [{ id = 'acme/go', version = '1' }]\n[[order]]\ngroup = [{ id = 'acme/node', version = '1' }]\n",
-//! )?;
-//! let modules = ModuleStore::new(root.join("buildpacks"), root.join("extensions"));
-//! // Real buildpacks run with `HostRunner`; here one passes and the other does not.
-//! let runner = ScriptedRunner::new(|command, _output| {
-//!     Ok(Exit::Code(if command.program.to_string_lossy().contains("acme_node") { 0 } else { 100 }))
-//! });
+//! # fs::create_dir(root.join("app"))?;
+//! // Buildpacks as they lie on disk, and an order of all of them; `Order::from_toml` reads one of your own.
+//! let modules = ModuleStore::scan(root.join("buildpacks"))?;
+//! let order = modules.order();
 //! let inputs = DetectInputs::new(root.join("app"), root.join("platform"), root.to_path_buf());
-//! let mut log = MemoryLog::new();
-//! let detected = detect(&order, &inputs, &modules, &runner, &mut log)?;
+//! let runner = HostRunner::default();
+//!
+//! // In an empty directory nothing applies: the explanation says what happened, here as a tree.
+//! let error = detect(&order, &inputs, &modules, &runner, &mut MemoryLog::new()).unwrap_err();
+//! let explanation = error.explanation().expect("no group passed").to_string();
+//! assert_eq!(
+//!     explanation,
+//!     "the only group does not fit\n\
+//!      └─ group 1: no buildpack passed\n   \
+//!         ├─ acme/go@1 (optional) does not apply\n   \
+//!         └─ acme/node@1 (optional) does not apply\n"
+//! );
+//!
+//! // With a package.json one of them does.
+//! fs::write(root.join("app/package.json"), "{}")?;
+//! let detected = detect(&order, &inputs, &modules, &runner, &mut MemoryLog::new())?;
 //! assert_eq!(detected.group.to_toml(), "[[group]]\n  id = \"acme/node\"\n  version = \"1\"\n  api = \"0.10\"\n");
+//! assert!(detected.plan.entries.is_empty());
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! - The question: [`detect`] with [`DetectInputs`]; the answer: [`Detected`] or [`DetectError`].
+//! - Why nothing was selected, as data and as a tree for people: [`Explanation`], from [`DetectError::explanation`].
 //! - What image extensions want of the images: [`generate`].
 //! - Where buildpack executables run is the caller's choice: [`Runner`], on this machine [`HostRunner`], in tests
 //!   [`ScriptedRunner`]; what is run is a [`Command`], how it ended an [`Exit`], what it prints goes to an [`Output`].
@@ -46,6 +60,8 @@ mod detect;
 mod dockerfile;
 mod environment;
 mod error;
+mod explain;
+mod explain_text;
 mod generate;
 mod host;
 mod log;
@@ -62,6 +78,9 @@ pub use command::{Captured, Command, Exit, Output, RunError, Runner};
 pub use detect::{DetectInputs, Detected, check_apis, detect, merge_system};
 pub use environment::{Action, EnvFileError, Environment, LayerUse};
 pub use error::{ApiError, DetectError};
+pub use explain::{
+    Explanation, GroupFailure, GroupOutcome, ModuleOutcome, ModuleVerdict, PlanFailure, PlanProblem, PlanProblemKind,
+};
 pub use generate::{GenerateError, GenerateInputs, Generated, generate};
 pub use host::{Cancel, HostRunner, check_format};
 pub use log::{Level, Log, MemoryLog, Record};

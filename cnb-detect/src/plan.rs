@@ -53,11 +53,7 @@ pub fn resolve_plan(candidates: &[Candidate], log: &mut dyn Log) -> Result<Optio
         .iter()
         .map(|candidate| candidate.plan.alternatives().collect())
         .collect();
-    let elements = candidates
-        .iter()
-        .zip(&alternatives)
-        .map(|(candidate, plans)| (candidate.entry.optional, plans.iter().copied().map(names).collect()));
-    let first = Search::new(elements, MOST_EFFORT)
+    let first = search(candidates)
         .first()
         .map_err(|GaveUp| DetectError::TooManyTrials { limit: MOST_EFFORT })?;
     let trials = Trials {
@@ -71,6 +67,34 @@ pub fn resolve_plan(candidates: &[Candidate], log: &mut dyn Log) -> Result<Optio
     let number = trials.number(&choices);
     trials.log_failures(number - 1, log);
     Ok(trials.run(number, &choices, log))
+}
+
+/// Returns the search for a plan of the candidates.
+pub(crate) fn search(candidates: &[Candidate]) -> Search<'_> {
+    let elements = candidates.iter().map(|candidate| {
+        let plans = candidate.plan.alternatives().map(names).collect();
+        (candidate.entry.optional, plans)
+    });
+    Search::new(elements, MOST_EFFORT)
+}
+
+/// Returns why the first trial fails, in the words of its log; of a group that has a plan, nothing.
+pub(crate) fn first_failure(candidates: &[Candidate]) -> Option<String> {
+    let trials = Trials {
+        candidates,
+        alternatives: candidates
+            .iter()
+            .map(|candidate| candidate.plan.alternatives().collect())
+            .collect(),
+    };
+    let mut log = crate::MemoryLog::new();
+    match trials.run(1, &vec![0; candidates.len()], &mut log) {
+        Some(_) => None,
+        None => log
+            .records()
+            .last()
+            .map(|record| record.text.trim_start_matches("fail: ").to_owned()),
+    }
 }
 
 /// Returns the names that an alternative provides and those it requires.

@@ -42,30 +42,46 @@ impl Element {
     }
 }
 
+/// Why an alternative cannot take part in any trial: nobody earlier can provide `name`, or nobody later can require it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ruling<'a> {
+    pub element: usize,
+    /// Position among the alternatives of the element.
+    pub alternative: usize,
+    /// Whether the name is required; else it is provided.
+    pub required: bool,
+    pub name: &'a str,
+}
+
 /// The search gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GaveUp;
 
-pub(crate) struct Search {
+pub(crate) struct Search<'a> {
     elements: Vec<Element>,
     alternatives: Vec<Alternative>,
-    names: usize,
+    names: Vec<&'a str>,
     /// How many more looks at an alternative are allowed.
     effort: u64,
     /// Parts that have no solution.
     hopeless: HashSet<Vec<usize>>,
+    rulings: Vec<Ruling<'a>>,
+    /// Whether to go on when an element has nothing left, as if its last alternative were possible.
+    exhaustive: bool,
 }
 
-impl Search {
+impl<'a> Search<'a> {
     /// Takes for each element whether it is optional and its alternatives, as names provided and required.
-    pub(crate) fn new<'a>(elements: impl IntoIterator<Item = (bool, Vec<Names<'a>>)>, effort: u64) -> Self {
-        let mut numbers: HashMap<&str, usize> = HashMap::new();
+    pub(crate) fn new(elements: impl IntoIterator<Item = (bool, Vec<Names<'a>>)>, effort: u64) -> Self {
+        let mut numbers: HashMap<&'a str, usize> = HashMap::new();
         let mut search = Self {
             elements: Vec::new(),
             alternatives: Vec::new(),
-            names: 0,
+            names: Vec::new(),
             effort,
             hopeless: HashSet::new(),
+            rulings: Vec::new(),
+            exhaustive: false,
         };
         for (optional, alternatives) in elements {
             let first = search.alternatives.len();
@@ -92,7 +108,10 @@ impl Search {
                 optional,
             });
         }
-        search.names = numbers.len();
+        search.names = vec![""; numbers.len()];
+        for (name, number) in numbers {
+            search.names[number] = name;
+        }
         search
     }
 
@@ -110,10 +129,22 @@ impl Search {
         Ok(Some(self.elements.iter().map(chosen).collect()))
     }
 
+    /// Returns what is ruled out before anything is chosen, in the order of finding it out: reasons first.
+    pub(crate) fn rulings(mut self) -> Vec<Ruling<'a>> {
+        let all: Vec<usize> = (0..self.elements.len()).collect();
+        let mut states = vec![State::Alive; self.alternatives.len()];
+        self.exhaustive = true;
+        // Something is always left in this way, and looking once at everything is never too much effort.
+        let _ = self.rule_out(&all, &mut states);
+        self.rulings
+    }
+
     /// Narrows the states of the elements of one part down to its first solution; false, with the states in disorder, if
     /// there is none.
     fn solve(&mut self, part: &[usize], states: &mut Vec<State>) -> Result<bool, GaveUp> {
-        if !self.rule_out(part, states)? {
+        let possible = self.rule_out(part, states)?;
+        self.rulings.clear();
+        if !possible {
             return Ok(false);
         }
         for part in self.parts(part, states) {
@@ -171,12 +202,28 @@ impl Search {
                     let used = |name: &usize| {
                         last_requirer[*name].is_some_and(|last| last > element) || requires.contains(name)
                     };
-                    if states[at] == State::Alive && !(requires.iter().all(met) && provides.iter().all(used)) {
-                        states[at] = if self.elements[element].may_drop(at) {
-                            State::Dropped
-                        } else {
-                            State::Out
+                    if states[at] != State::Alive {
+                        continue;
+                    }
+                    let unmet = requires.iter().find(|name| !met(name));
+                    let problem = unmet.or_else(|| provides.iter().find(|name| !used(name)));
+                    if let Some(&name) = problem {
+                        let ruling = Ruling {
+                            element,
+                            alternative: at - self.elements[element].alternatives.start,
+                            required: unmet.is_some(),
+                            name: self.names[name],
                         };
+                        let may_drop = self.elements[element].may_drop(at);
+                        if self.exhaustive && !may_drop && self.open(element, states).count() == 1 {
+                            // The reason for the failure: what others say is judged as if it were not there.
+                            if !self.rulings.contains(&ruling) {
+                                self.rulings.push(ruling);
+                            }
+                            continue;
+                        }
+                        self.rulings.push(ruling);
+                        states[at] = if may_drop { State::Dropped } else { State::Out };
                         changed = true;
                     }
                 }
@@ -192,7 +239,7 @@ impl Search {
 
     /// Returns for each name the first element that may provide it and the last that may require it.
     fn ends(&self, part: &[usize], states: &[State]) -> (Vec<Option<usize>>, Vec<Option<usize>>) {
-        let (mut first, mut last) = (vec![None; self.names], vec![None; self.names]);
+        let (mut first, mut last) = (vec![None; self.names.len()], vec![None; self.names.len()]);
         for &element in part {
             for at in self.alive(element, states) {
                 for &name in &self.alternatives[at].provides {
@@ -223,7 +270,7 @@ impl Search {
 
     /// Splits a part into those that share no name.
     fn parts(&self, part: &[usize], states: &[State]) -> Vec<Vec<usize>> {
-        let mut owner: Vec<Option<usize>> = vec![None; self.names];
+        let mut owner: Vec<Option<usize>> = vec![None; self.names.len()];
         let mut parent: Vec<usize> = (0..part.len()).collect();
         for (place, &element) in part.iter().enumerate() {
             for name in self.names_of(element, states) {
@@ -247,7 +294,7 @@ impl Search {
             let mut open = self.open(element, states);
             matches!((open.next(), open.next()), (Some(at), None) if !self.elements[element].may_drop(at))
         };
-        let mut concerned = vec![false; self.names];
+        let mut concerned = vec![false; self.names.len()];
         for &element in part.iter().filter(|&&element| !settled(element)) {
             for name in self.names_of(element, states) {
                 concerned[name] = true;

@@ -30,7 +30,7 @@ pub struct Group {
 }
 
 /// One module of a group, by name; also an element of group.toml.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// Which module.
     #[serde(default)]

@@ -127,10 +127,13 @@ fn read_run(path: &Path, log: &Logger) -> Result<RunInfo, Failure> {
 }
 
 fn explain(error: &DetectError, log: &Logger) -> Failure {
-    if matches!(error, DetectError::NoDetection | DetectError::ModulesFailed) {
+    if matches!(
+        error,
+        DetectError::NoDetection { .. } | DetectError::ModulesFailed { .. }
+    ) {
         log.error("No buildpack groups passed detection.");
     }
-    if matches!(error, DetectError::NoDetection) {
+    if matches!(error, DetectError::NoDetection { .. }) {
         log.error("Please check that you are running against the correct path.");
     }
     Failure::because(error.exit_code(), "detect", error)

@@ -396,7 +396,7 @@ pub(crate) fn check_seen(seen: &Value, root: &Path) -> Result<(), String> {
             recorded("stdin").map(|text| text.trim_end_matches('\n').into()),
         ),
         ("env", recorded("env").map(|text| environment_of(&text, root))),
-        ("plan_toml", recorded("plan").map(|text| text.into())),
+        ("plan_toml", recorded("plan").map(Value::from)),
     ] {
         if let Some(expected) = seen.get(key)
             && found.as_ref() != Some(expected)
