@@ -138,6 +138,33 @@ impl Change {
     }
 }
 
+impl Change {
+    /// Tells people what changed, in part of a line.
+    pub fn explain(&self) -> String {
+        match self {
+            Self::Trigger { message } => message.clone(),
+            Self::Commit { old, new } => format!("the source moved from {} to {}", short(old), short(new)),
+            Self::Config { old, new } => format!("the configuration has another {}", old.differences(new).join(", ")),
+            Self::Buildpack { missing } => {
+                let missing: Vec<String> = missing
+                    .iter()
+                    .map(|one| format!("{}@{}", one.id, one.version))
+                    .collect();
+                format!("the builder no longer has {}", missing.join(", "))
+            }
+            Self::Stack { old, new } => format!("the run image is {} instead of {}", short(new), short(old)),
+            Self::Lifecycle { old, new } => format!("the lifecycle is {new} instead of {old}"),
+        }
+    }
+}
+
+/// The beginning of a commit or digest, enough for people to recognise it.
+fn short(text: &str) -> &str {
+    let length = if text.starts_with("sha256:") { 7 + 12 } else { 12 };
+    let is_hash = text.len() >= 40 && text.is_ascii();
+    if is_hash { &text[..length] } else { text }
+}
+
 /// A buildpack by id and version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuildpackVersion {
@@ -169,16 +196,34 @@ pub struct BuildConfig {
 impl BuildConfig {
     /// Returns whether two configurations mean the same. Git revisions do not count: a new one is a commit.
     pub fn means_the_same_as(&self, other: &Self) -> bool {
-        self.without_revision() == other.without_revision()
+        self.differences(other).is_empty()
     }
 
-    fn without_revision(&self) -> Self {
-        let mut config = self.clone();
-        if let Some(git) = &mut config.source.git {
-            git.revision.clear();
-        }
-        config
+    /// Names the parts that differ.
+    fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let parts = [
+            ("environment", self.env == other.env),
+            ("resources", self.resources == other.resources),
+            ("services", self.services == other.services),
+            ("bindings", self.cnb_bindings == other.cnb_bindings),
+            ("source", same_but_for_the_revision(&self.source, &other.source)),
+        ];
+        parts
+            .into_iter()
+            .filter(|(_, same)| !same)
+            .map(|(name, _)| name)
+            .collect()
     }
+}
+
+/// Compares sources as far as they are configuration.
+fn same_but_for_the_revision(one: &SourceConfig, other: &SourceConfig) -> bool {
+    let same_git = match (&one.git, &other.git) {
+        (Some(one), Some(other)) => one.url == other.url && one.initialize_submodules == other.initialize_submodules,
+        (None, None) => true,
+        _ => false,
+    };
+    same_git && one.blob == other.blob && one.registry == other.registry && one.sub_path == other.sub_path
 }
 
 impl Serialize for Change {
@@ -236,6 +281,11 @@ impl Changes {
             .map(|change| change.reason().as_str())
             .collect::<Vec<_>>()
             .join(",")
+    }
+
+    /// Tells people what changed, in one line.
+    pub fn explain(&self) -> String {
+        self.0.iter().map(Change::explain).collect::<Vec<_>>().join("; ")
     }
 
     /// Returns the changes as the Build's annotation has them: compact JSON, escaped as Go does.

@@ -4,11 +4,13 @@ use std::fmt;
 
 use jiff::Timestamp;
 use registry_auth::Reference;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::change::{BuildConfig, BuildpackVersion, Change, Changes, Reason};
 use crate::key::BUILD_NEEDED_ANNOTATION;
 use crate::resource::{
-    Build, Builder, BuilderStatus, ClusterBuilder, Conditions, Image, ImageBuild, ObjectMeta, SourceResolver,
+    Build, Builder, BuilderStatus, ClusterBuilder, Conditions, Image, ImageBuild, ObjectMeta, SourceConfig,
+    SourceResolver,
 };
 
 /// A Builder or a ClusterBuilder, seen from an Image.
@@ -83,6 +85,41 @@ pub enum Decision {
     Build(Changes),
     /// Nobody can tell yet.
     Wait(Waiting),
+}
+
+impl Decision {
+    /// Tells people what is decided and why, in one line. For machines: [`Serialize`].
+    pub fn explain(&self) -> String {
+        match self {
+            Self::Build(changes) => format!("{self}: {}", changes.explain()),
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// As a map: `decision` (`build`, `upToDate`, `wait`), for a build `reasons` and `changes` as its annotations have them,
+/// else what is waited for.
+impl Serialize for Decision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::UpToDate => map.serialize_entry("decision", "upToDate")?,
+            Self::Build(changes) => {
+                map.serialize_entry("decision", "build")?;
+                map.serialize_entry("reasons", &changes.reasons())?;
+                map.serialize_entry("changes", changes.as_slice())?;
+            }
+            Self::Wait(what) => {
+                map.serialize_entry("decision", "wait")?;
+                let what = match what {
+                    Waiting::Source => "source",
+                    Waiting::Builder => "builder",
+                };
+                map.serialize_entry("for", what)?;
+            }
+        }
+        map.end()
+    }
 }
 
 /// What a decision waits for.
@@ -174,7 +211,24 @@ impl Situation<'_> {
         })
     }
 
+    /// Compares in place; only what differs is copied.
     fn config(&self) -> Option<Change> {
+        let none = ImageBuild::default();
+        let build = self.image.spec.build.as_ref().unwrap_or(&none);
+        let source = &self.source.status.source;
+        let same = match self.last_build {
+            Some(last) => {
+                last.spec.env == build.env
+                    && last.spec.resources == build.resources
+                    && last.spec.services == build.services
+                    && last.spec.cnb_bindings == build.cnb_bindings
+                    && source.is_configured_as(&last.spec.source)
+            }
+            None => *build == none && source.is_configured_as(&SourceConfig::default()),
+        };
+        if same {
+            return None;
+        }
         let old = self.last_build.map_or_else(BuildConfig::default, |last| BuildConfig {
             env: last.spec.env.clone(),
             resources: last.spec.resources.clone(),
@@ -182,14 +236,12 @@ impl Situation<'_> {
             cnb_bindings: last.spec.cnb_bindings.clone(),
             source: last.spec.source.clone(),
         });
-        let none = ImageBuild::default();
-        let build = self.image.spec.build.as_ref().unwrap_or(&none);
         let new = BuildConfig {
             env: build.env.clone(),
             resources: build.resources.clone(),
             services: build.services.clone(),
             cnb_bindings: build.cnb_bindings.clone(),
-            source: self.source.status.source.to_source_config(),
+            source: source.to_source_config(),
         };
         (!old.means_the_same_as(&new)).then(|| Change::Config {
             old: Box::new(old),

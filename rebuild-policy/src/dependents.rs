@@ -11,11 +11,16 @@ pub fn source_resolver(image: &Image) -> SourceResolver {
         service_account: image.spec.service_account_name.clone(),
         source: image.spec.source.clone(),
     };
-    let name = child_name(&image.metadata.name, "-source");
+    let name = source_resolver_name(image);
     let mut resolver = SourceResolver::new("SourceResolver", &image.metadata.namespace, &name, spec);
     resolver.metadata.labels.clone_from(&image.metadata.labels);
     resolver.metadata.owner_references = vec![OwnerReference::controller_of("Image", &image.metadata)];
     resolver
+}
+
+/// Returns the name of the SourceResolver of an Image.
+pub fn source_resolver_name(image: &Image) -> String {
+    child_name(&image.metadata.name, "-source")
 }
 
 /// Returns the name of the cache claim of an Image.

@@ -8,7 +8,11 @@ const KEPT: usize = 10;
 
 /// Returns the newest Build: the one created last, and of those created in the same second the highest number.
 pub fn latest_build(builds: &[Build]) -> Option<&Build> {
-    builds.iter().max_by_key(|build| age_key(build))
+    latest_of(builds.iter())
+}
+
+pub(crate) fn latest_of<'a>(builds: impl Iterator<Item = &'a Build>) -> Option<&'a Build> {
+    builds.max_by_key(|build| age_key(build))
 }
 
 /// Returns the Builds to delete now: at most one failed and one successful, each the oldest of its kind.

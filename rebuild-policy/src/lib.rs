@@ -20,6 +20,7 @@
 //!   with [`decode()`], check and complete them with [`admit()`];
 //!   from and to `v1alpha1` with [`convert()`].
 //! - Should we build, and why: [`decide()`] on a [`Situation`] gives a [`Decision`] with [`Changes`].
+//! - What would happen if something changed: [`plan()`] of the [`Present`] and a [`Proposal`] gives a [`Plan`].
 //! - What an Image makes: [`next_build()`], [`source_resolver`], [`cache_claim`]; what it drops: [`surplus_builds`];
 //!   how it stands: [`settled_status`], [`created_status`], [`running_status`], [`builder_missing_status`].
 //! - The Pod of a Build: [`plan_pod`] asks a [`PodWorld`] and makes it with [`build_pod`].
@@ -48,6 +49,7 @@ mod key;
 mod md5;
 mod name;
 mod next_build;
+mod plan;
 mod pod;
 mod rebase;
 mod resource;
@@ -64,12 +66,16 @@ pub use change_log::{ChangeLogError, change_lines, change_log};
 pub use convert::{ConvertError, OLD_API_VERSION, convert};
 pub use decide::{BuilderView, DecideError, Decision, Situation, Waiting, decide};
 pub use decode::{DecodeError, decode};
-pub use dependents::{cache_claim, cache_claim_name, source_resolver};
+pub use dependents::{cache_claim, cache_claim_name, source_resolver, source_resolver_name};
 pub use history::{latest_build, surplus_builds};
 pub use image_status::{builder_missing_status, created_status, running_status, settled_status};
 pub use key::*;
 pub use name::child_name;
 pub use next_build::{InvalidBuildNumber, NextBuild, build_number, next_build, next_build_number};
+pub use plan::{
+    Action, BuilderEffect, BuilderOutcome, Cost, CostModel, Plan, PlanOptions, PlannedImage, Present, Proposal,
+    ProposalError, Rollout, Wave, plan,
+};
 pub use pod::{
     Binding, BuildAccount, BuilderImage, HelperImages, ImageFacts, LookupError, PlatformApi, PodError, PodInputs,
     PodOptions, PodSecret, PodWorld, build_pod, plan_pod, pod_name, read_builder,

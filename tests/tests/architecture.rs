@@ -18,7 +18,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("cnb-build", &["cnb-order", "cnb-detect"]),
     ("cnb-layers", &["registry-auth", "registry-client", "cnb-order"]),
     ("source-fetch", &["registry-auth", "registry-client"]),
-    ("rebuild-policy", &["registry-auth"]),
+    ("rebuild-policy", &["registry-auth", "cnb-order"]),
     (
         "kpack-engine",
         &[

@@ -76,6 +76,21 @@ pub struct ResolvedSource {
 }
 
 impl ResolvedSource {
+    /// Returns whether a source is configured like this one. Git revisions do not count, nor does what is empty when
+    /// there is no source at all.
+    pub fn is_configured_as(&self, config: &SourceConfig) -> bool {
+        if let Some(git) = &self.git {
+            let same =
+                |other: &GitSource| other.url == git.url && other.initialize_submodules == git.initialize_submodules;
+            return config.git.as_ref().is_some_and(same)
+                && config.blob.is_none()
+                && config.registry.is_none()
+                && config.sub_path == git.sub_path;
+        }
+        // The other kinds are rare: they are compared as a whole.
+        self.to_source_config() == *config
+    }
+
     /// Returns the source that a Build takes: the resolved one in the form of a wish.
     ///
     /// # Deviation
