@@ -1,6 +1,8 @@
 //! A certificate authority of this process's own, for servers that speak TLS.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 /// An authority that can sign certificates of loopback servers.
 pub struct Authority {
@@ -38,11 +40,32 @@ impl Authority {
     /// # Errors
     /// When they can't be made or written.
     pub fn issue_into(&self, folder: &Path) -> io::Result<()> {
+        let (certificate, key) = self.issue()?;
+        fs::write(folder.join("server.crt"), certificate)?;
+        fs::write(folder.join("server.key"), key)
+    }
+
+    /// Makes the TLS side of a server for `localhost` and loopback addresses.
+    pub(crate) fn server_config(&self) -> io::Result<Arc<rustls::ServerConfig>> {
+        let (certificate, key) = self.issue()?;
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(io::Error::other)?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(io::Error::other)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .map_err(io::Error::other)?;
+        Ok(Arc::new(config))
+    }
+
+    /// Returns a new certificate and its key, both PEM.
+    fn issue(&self) -> io::Result<(String, String)> {
         let key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = ["localhost", "127.0.0.1", "127.0.0.2"].map(str::to_owned).to_vec();
         let parameters = rcgen::CertificateParams::new(names).map_err(io::Error::other)?;
         let certificate = parameters.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
-        fs::write(folder.join("server.crt"), certificate.pem())?;
-        fs::write(folder.join("server.key"), key.serialize_pem())
+        Ok((certificate.pem(), key.serialize_pem()))
     }
 }

@@ -1,28 +1,30 @@
 //! `git http-backend` behind a small http server, and repositories for it.
 
 use std::{
-    collections::HashMap,
     fs,
-    io::{self, BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{self, BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use base64::Engine as _;
 use tempfile::TempDir;
 
-use crate::{Program, require};
+use crate::{
+    Program,
+    http::{Head, Listener, Request},
+    require,
+};
 
 /// A git server over http on a free loopback port: `git http-backend`, run for each request.
 pub struct GitServer {
-    port: u16,
+    listener: Listener,
     folder: TempDir,
     state: Arc<State>,
 }
@@ -30,7 +32,6 @@ pub struct GitServer {
 struct State {
     root: PathBuf,
     authorization: Option<String>,
-    stopped: AtomicBool,
     requests: AtomicUsize,
 }
 
@@ -57,31 +58,23 @@ impl GitServer {
         let folder = tempfile::Builder::new().prefix("git-").tempdir()?;
         let root = folder.path().join("served");
         fs::create_dir(&root)?;
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = listener.local_addr()?.port();
         let state = Arc::new(State {
             root,
             authorization,
-            stopped: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
         });
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if shared.stopped.load(Ordering::SeqCst) {
-                    break;
-                }
-                let state = Arc::clone(&shared);
-                // A client that goes away is its own business.
-                thread::spawn(move || drop(answer(stream, &state)));
-            }
-        });
-        Ok(Self { port, folder, state })
+        let listener = Listener::start(Ipv4Addr::LOCALHOST.into(), move |stream| answer(stream, &shared))?;
+        Ok(Self {
+            listener,
+            folder,
+            state,
+        })
     }
 
     /// Returns `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.listener.host()
     }
 
     /// Returns the url of repository `name`: `http://127.0.0.1:PORT/name`.
@@ -114,14 +107,6 @@ impl GitServer {
         let target = bare.to_string_lossy().into_owned();
         git(&work, &["remote", "add", "origin", &target])?;
         Ok(GitRepository { bare, work })
-    }
-}
-
-impl Drop for GitServer {
-    fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::SeqCst);
-        // Wakes the accept loop, which then ends.
-        let _ = TcpStream::connect(self.host());
     }
 }
 
@@ -200,95 +185,29 @@ fn git(folder: &Path, arguments: &[&str]) -> io::Result<String> {
     )))
 }
 
-struct Request {
-    method: String,
-    path: String,
-    query: String,
-    headers: HashMap<String, String>,
-}
-
-fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Ok(None);
-    }
-    let mut words = line.split_whitespace();
-    let method = words.next().unwrap_or_default().to_owned();
-    let target = words.next().unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let (path, query) = (path.to_owned(), query.to_owned());
-    let mut headers = HashMap::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':') {
-            headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
-        }
-    }
-    Ok(Some(Request {
-        method,
-        path,
-        query,
-        headers,
-    }))
-}
-
 fn answer(stream: TcpStream, state: &State) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
-    let Some(request) = read_request(&mut reader)? else {
+    let Some(head) = Head::read(&mut reader)? else {
         return Ok(());
     };
     state.requests.fetch_add(1, Ordering::SeqCst);
-    if state.authorization.is_some() && request.headers.get("authorization") != state.authorization.as_ref() {
+    let wanted = state.authorization.as_deref();
+    if wanted.is_some_and(|wanted| head.header("authorization") != wanted) {
         return writer.write_all(
             b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         );
     }
-    if request
-        .headers
-        .get("expect")
-        .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
-    {
+    if head.header("expect").eq_ignore_ascii_case("100-continue") {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
-    let body = read_body(&mut reader, &request)?;
-    run_backend(&request, &body, state, &mut writer)
+    let body = head.read_body(&mut reader)?;
+    run_backend(&Request::new(&head, body), state, &mut writer)
 }
 
-fn read_body(reader: &mut impl BufRead, request: &Request) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    if request
-        .headers
-        .get("transfer-encoding")
-        .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
-    {
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line)?;
-            let size = line.trim().split(';').next().unwrap_or_default();
-            let size = u64::from_str_radix(size, 16).map_err(io::Error::other)?;
-            reader.by_ref().take(size).read_to_end(&mut body)?;
-            reader.read_line(&mut String::new())?;
-            if size == 0 {
-                return Ok(body);
-            }
-        }
-    }
-    let length = request
-        .headers
-        .get("content-length")
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(0);
-    reader.take(length).read_to_end(&mut body)?;
-    Ok(body)
-}
-
-fn run_backend(request: &Request, body: &[u8], state: &State, client: &mut TcpStream) -> io::Result<()> {
-    let header = |name: &str| request.headers.get(name).map_or("", String::as_str);
+fn run_backend(request: &Request, state: &State, client: &mut TcpStream) -> io::Result<()> {
+    let header = |name: &str| request.header(name).unwrap_or_default();
+    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let mut backend = Command::new("git")
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", &state.root)
@@ -296,10 +215,10 @@ fn run_backend(request: &Request, body: &[u8], state: &State, client: &mut TcpSt
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("REQUEST_METHOD", &request.method)
-        .env("PATH_INFO", &request.path)
-        .env("QUERY_STRING", &request.query)
+        .env("PATH_INFO", path)
+        .env("QUERY_STRING", query)
         .env("CONTENT_TYPE", header("content-type"))
-        .env("CONTENT_LENGTH", body.len().to_string())
+        .env("CONTENT_LENGTH", request.body.len().to_string())
         .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
         .env("GIT_PROTOCOL", header("git-protocol"))
         .env("REMOTE_USER", "dev")
@@ -317,7 +236,7 @@ fn run_backend(request: &Request, body: &[u8], state: &State, client: &mut TcpSt
         .take()
         .ok_or_else(|| io::Error::other("no standard output"))?;
     thread::scope(|scope| {
-        scope.spawn(move || stdin.write_all(body));
+        scope.spawn(move || stdin.write_all(&request.body));
         relay(BufReader::new(stdout), client)
     })?;
     backend.wait()?;

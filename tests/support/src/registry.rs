@@ -9,13 +9,21 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Authority, Process, Program, require};
+use crate::{
+    Authority, Process, Program, TokenServer, require,
+    token_server::{ISSUER, SERVICE},
+};
 
 /// How a [`Registry`] is set up.
 #[derive(Default)]
 pub struct RegistryOptions<'a> {
     /// The user and password that every request must carry (htpasswd); `None` asks for none.
     pub basic_auth: Option<(&'a str, &'a str)>,
+    /// The token server that it sends clients to; `None` asks for no token.
+    pub token_server: Option<&'a TokenServer>,
+    /// The registry (`http://HOST:PORT`) whose content it fetches when asked for (a pull-through mirror), with the
+    /// user and password to use there, if any.
+    pub mirror_of: Option<(&'a str, Option<(&'a str, &'a str)>)>,
     /// The authority that signs its certificate; `None` means plain http.
     pub tls: Option<&'a Authority>,
     /// Where its data is kept; `None` means a temporary directory that goes with the value.
@@ -36,6 +44,8 @@ pub struct Registry {
 struct Settings {
     basic_auth: bool,
     tls: bool,
+    realm: Option<String>,
+    proxy: Option<String>,
     extra: String,
 }
 
@@ -79,9 +89,14 @@ impl Registry {
         if let Some(authority) = options.tls {
             authority.issue_into(folder.path())?;
         }
+        if let Some(server) = options.token_server {
+            fs::write(folder.path().join("tokens.crt"), server.certificate())?;
+        }
         let settings = Settings {
             basic_auth: options.basic_auth.is_some(),
             tls: options.tls.is_some(),
+            realm: options.token_server.map(TokenServer::realm),
+            proxy: options.mirror_of.map(proxy),
             extra: options.configuration.to_owned(),
         };
         let mut registry = Self {
@@ -150,8 +165,21 @@ impl Registry {
         if self.settings.basic_auth {
             text += &format!("auth:\n  htpasswd: {{realm: kpack-flow, path: {folder}/htpasswd}}\n");
         }
+        if let Some(realm) = &self.settings.realm {
+            text += &format!(
+                "auth:\n  token: {{realm: \"{realm}\", service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {folder}/tokens.crt}}\n"
+            );
+        }
+        if let Some(proxy) = &self.settings.proxy {
+            text += proxy;
+        }
         text + &self.settings.extra
     }
+}
+
+fn proxy((address, login): (&str, Option<(&str, &str)>)) -> String {
+    let login = login.map(|(user, password)| format!(", username: {user}, password: {password}"));
+    format!("proxy: {{remoteurl: \"{address}\"{}}}\n", login.unwrap_or_default())
 }
 
 fn write_htpasswd(file: &Path, user: &str, password: &str) -> io::Result<()> {
