@@ -49,6 +49,7 @@ pub(crate) const CLUSTER_BUILDER: Kind = kpack("ClusterBuilder", "clusterbuilder
 pub(crate) const CLUSTER_STORE: Kind = kpack("ClusterStore", "clusterstores", false);
 pub(crate) const CLUSTER_STACK: Kind = kpack("ClusterStack", "clusterstacks", false);
 pub(crate) const CLUSTER_LIFECYCLE: Kind = kpack("ClusterLifecycle", "clusterlifecycles", false);
+pub(crate) const SOURCE_RESOLVER: Kind = kpack("SourceResolver", "sourceresolvers", true);
 pub(crate) const CONFIG_MAP: Kind = core("ConfigMap", "configmaps");
 pub(crate) const POD: Kind = core("Pod", "pods");
 

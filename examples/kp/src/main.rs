@@ -8,6 +8,7 @@ mod image;
 mod kubeconfig;
 mod lifecycle;
 mod logs;
+mod preview;
 mod print;
 mod relocate;
 mod resource;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::{CLUSTER_STACK, Cluster},
+    preview::preview,
     print::{Block, Printer, Table, UploadFlags, out},
     relocate::{Found, Registries, TlsFlags},
     resource::{condition, create, new, patch, text, wait_ready},
@@ -121,6 +122,7 @@ fn update(cluster: &Cluster, images: &Images, existing: &Value) -> anyhow::Resul
         updated["spec"][field] = spec[field].clone();
     }
     let (object, changed) = patch(cluster, &printer, CLUSTER_STACK, existing, updated)?;
+    preview(cluster, &printer, &object);
     wait_ready(cluster, &printer, CLUSTER_STACK, &object)?;
     printer.change(&format!("ClusterStack \"{}\" updated", images.name), changed);
     Ok(())

@@ -306,6 +306,12 @@ impl Walk<'_> {
         let images = &self.images.0;
         let (build, run) = (&images.build, &images.newer_run);
         let line = format!("kp clusterstack save base --build-image {build} --run-image {run}");
+        // What it would do, before it is done.
+        let preview = t.run("W17", &format!("{line} --dry-run"))?;
+        ensure!(
+            preview.contains("1 rebased") && preview.contains("my-demo"),
+            "the dry run does not tell that my-demo would be rebased"
+        );
         let stored = self.stage.stored();
         t.run("W17", &line)?;
         self.follow(3, "W17", stored)?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::present::{BuilderKey, Present};
-use super::proposal::{Proposal, run_image};
+use super::proposal::{Proposal, run_image, stack_id};
 use crate::decide::BuilderView;
 use crate::resource::{
     BuilderStatus, BuildpackMetadata, BuildpackStatus, ClusterLifecycle, ClusterStack, ObjectMeta, ObjectReference,
@@ -373,23 +373,19 @@ fn same_set(one: &[BuildpackMetadata], other: &[BuildpackMetadata]) -> bool {
 
 /// Puts the stack's run image beside the builder, as making the builder would; tells whether that is another one.
 fn set_stack(status: &mut BuilderStatus, stack: &ClusterStack) -> bool {
-    let id = if stack.status.id.is_empty() {
-        &stack.spec.id
-    } else {
-        &stack.status.id
-    };
+    let id = stack_id(stack);
     let digest = run_image(stack).rsplit_once('@').map_or("", |(_, digest)| digest);
     let (place, old) = status
         .stack
         .run_image
         .rsplit_once('@')
         .unwrap_or((&status.stack.run_image, ""));
-    let changed = old != digest || (!id.is_empty() && status.stack.id != *id);
+    let changed = old != digest || (!id.is_empty() && status.stack.id != id);
     let place = if place.is_empty() { "builder-run-image" } else { place };
     let run_image = format!("{place}@{digest}");
     status.stack.run_image = run_image;
     if !id.is_empty() {
-        status.stack.id.clone_from(id);
+        id.clone_into(&mut status.stack.id);
     }
     changed
 }

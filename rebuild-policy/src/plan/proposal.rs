@@ -136,13 +136,25 @@ const KINDS: [&str; 8] = [
 
 /// The run image that a stack stands for: what its specification pins, else what was found when it was read.
 pub(super) fn run_image(stack: &ClusterStack) -> &str {
-    let wanted = &stack.spec.run_image.image;
-    let found = &stack.status.run_image;
-    // A status about another image than the one wanted now is an old one.
-    let is_current = wanted.is_empty() || found.image.is_empty() || found.image == *wanted;
-    if is_current && !found.latest_image.is_empty() {
-        &found.latest_image
+    if is_about_its_specification(stack) && !stack.status.run_image.latest_image.is_empty() {
+        &stack.status.run_image.latest_image
+    } else {
+        &stack.spec.run_image.image
+    }
+}
+
+/// The id of a stack, from the same part.
+pub(super) fn stack_id(stack: &ClusterStack) -> &str {
+    let (wanted, found) = (stack.spec.id.as_str(), stack.status.id.as_str());
+    if wanted.is_empty() || (is_about_its_specification(stack) && !found.is_empty()) {
+        found
     } else {
         wanted
     }
+}
+
+/// Whether the status is about the images that are wanted now, not about earlier ones.
+fn is_about_its_specification(stack: &ClusterStack) -> bool {
+    let (wanted, found) = (&stack.spec.run_image.image, &stack.status.run_image.image);
+    wanted.is_empty() || found.is_empty() || found == wanted
 }
