@@ -35,7 +35,7 @@ impl Authority {
         &self.pem
     }
 
-    /// Writes `server.crt` and `server.key` for `localhost` and `127.0.0.1` into `folder`.
+    /// Writes `server.crt` and `server.key` for `localhost`, `127.0.0.1` and `registry.test` into `folder`.
     ///
     /// # Errors
     /// When they can't be made or written.
@@ -45,7 +45,7 @@ impl Authority {
         fs::write(folder.join("server.key"), key)
     }
 
-    /// Makes the TLS side of a server for `localhost` and loopback addresses.
+    /// Makes the TLS side of a server with such a certificate.
     pub(crate) fn server_config(&self) -> io::Result<Arc<rustls::ServerConfig>> {
         let (certificate, key) = self.issue()?;
         let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(io::Error::other)?;
@@ -63,7 +63,9 @@ impl Authority {
     /// Returns a new certificate and its key, both PEM.
     fn issue(&self) -> io::Result<(String, String)> {
         let key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
-        let names = ["localhost", "127.0.0.1", "127.0.0.2"].map(str::to_owned).to_vec();
+        let names = ["localhost", "127.0.0.1", "127.0.0.2", "registry.test"]
+            .map(str::to_owned)
+            .to_vec();
         let parameters = rcgen::CertificateParams::new(names).map_err(io::Error::other)?;
         let certificate = parameters.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
         Ok((certificate.pem(), key.serialize_pem()))

@@ -1,62 +1,15 @@
-//! The client against Debian's `docker-registry`.
+//! A registry that anyone may use, and one that asks for a password.
 
-use std::{
-    io::{self, Read, Write},
-    sync::Arc,
-};
+use std::{io::Write, sync::Arc};
 
-use registry_auth::{AnonymousKeychain, Credential, Digest, Keychain, Reference, Repository, StaticKeychain};
-use registry_client::{Client, HttpPolicy, Reason, RetryPolicy};
-use sha2::{Digest as _, Sha256};
-use test_support::{Authority, Registry, RegistryOptions};
+use registry_auth::{AnonymousKeychain, Credential, Keychain, Reference, Repository, StaticKeychain};
+use registry_client::{Client, HttpPolicy};
+use test_support::Registry;
 
-fn policy() -> HttpPolicy {
-    HttpPolicy {
-        retry: RetryPolicy::never(),
-        upload_chunk: 1 << 20,
-        ..HttpPolicy::default()
-    }
-}
-
-fn anonymous() -> Client {
-    Client::new(policy(), Arc::new(AnonymousKeychain)).expect("the policy is good")
-}
-
-fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_sha256_bytes(Sha256::digest(bytes).into())
-}
+use crate::image::{MANIFEST, anonymous, at, digest, policy, push, push_image, read};
 
 fn repository(registry: &Registry, path: &str) -> Repository {
-    format!("{}/{path}", registry.host()).parse().expect("a repository")
-}
-
-fn push(client: &Client, to: &Repository, bytes: &[u8]) -> Digest {
-    let digest = digest(bytes);
-    let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(bytes.to_vec()))) };
-    client
-        .push_blob(to, &digest, bytes.len() as u64, &mut open)
-        .expect("the blob is pushed");
-    digest
-}
-
-fn read(client: &Client, from: &Repository, digest: &Digest) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut blob = client.blob(from, digest).expect("the blob is there");
-    blob.read_to_end(&mut bytes).expect("the blob is whole");
-    bytes
-}
-
-/// Pushes the smallest image there is and returns its digest.
-fn push_image(client: &Client, repository: &Repository, tag: &str) -> Digest {
-    let config = push(client, repository, b"{}");
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{{"mediaType":"application/vnd.docker.container.image.v1+json","size":2,"digest":"{config}"}},"layers":[]}}"#
-    );
-    let reference = Reference::tagged(repository, tag).expect("a tag");
-    let media_type = "application/vnd.docker.distribution.manifest.v2+json";
-    client
-        .push_manifest(&reference, media_type, manifest.as_bytes())
-        .expect("the manifest is pushed")
+    at(&registry.host(), path)
 }
 
 #[test]
@@ -77,10 +30,7 @@ fn what_is_pushed_comes_back_byte_for_byte() {
     let manifest = client.manifest(&reference).expect("it answers").expect("it is there");
     assert_eq!((&head.digest, &manifest.digest), (&image, &image));
     assert_eq!(head.size, Some(manifest.bytes.len() as u64));
-    assert_eq!(
-        manifest.media_type,
-        "application/vnd.docker.distribution.manifest.v2+json"
-    );
+    assert_eq!(manifest.media_type, MANIFEST);
     let pinned = reference.with_digest(&image);
     assert_eq!(client.manifest(&pinned).expect("it answers"), Some(manifest));
     client.check_read(&reference).expect("it can be read");
@@ -212,37 +162,6 @@ fn a_password_is_sent_when_the_registry_asks_for_it() {
 }
 
 #[test]
-fn a_registry_with_an_authority_of_its_own_is_reached_when_that_is_trusted() {
-    let authority = Authority::new().expect("an authority");
-    let options = RegistryOptions {
-        tls: Some(&authority),
-        ..RegistryOptions::default()
-    };
-    let registry = Registry::with_options(&options).expect("docker-registry starts");
-    let repository = repository(&registry, "team/app");
-    let trusting = HttpPolicy {
-        extra_ca_pems: vec![authority.pem().as_bytes().to_vec()],
-        ..policy()
-    };
-    let trusting = Client::new(trusting, Arc::new(AnonymousKeychain)).expect("the policy is good");
-    push_image(&trusting, &repository, "v1");
-    let insecure = HttpPolicy {
-        insecure_hosts: vec![registry.host()],
-        ..policy()
-    };
-    let insecure = Client::new(insecure, Arc::new(AnonymousKeychain)).expect("the policy is good");
-    assert_eq!(
-        insecure.tags(&repository).expect("the certificate is not looked at"),
-        ["v1"]
-    );
-    let error = anonymous().tags(&repository).expect_err("nobody knows this authority");
-    let Reason::Http(cause) = error.reason() else {
-        panic!("{error}");
-    };
-    assert_eq!(cause.kind, registry_client::HttpErrorKind::Certificate, "{error}");
-}
-
-#[test]
 fn a_registry_that_is_down_is_tried_again() {
     let mut registry = Registry::start().expect("docker-registry starts");
     let repository = repository(&registry, "team/app");
@@ -255,24 +174,4 @@ fn a_registry_that_is_down_is_tried_again() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     registry.resume().expect("docker-registry starts again");
     assert_eq!(waiting.join().expect("no panic").expect("it is up again"), Some(3));
-}
-
-#[test]
-fn a_registry_that_was_down_at_first_is_spoken_to_with_tls_when_it_is_up() {
-    let authority = Authority::new().expect("an authority");
-    let options = RegistryOptions {
-        tls: Some(&authority),
-        ..RegistryOptions::default()
-    };
-    let mut registry = Registry::with_options(&options).expect("docker-registry starts");
-    let policy = HttpPolicy {
-        extra_ca_pems: vec![authority.pem().as_bytes().to_vec()],
-        ..policy()
-    };
-    let client = Client::new(policy, Arc::new(AnonymousKeychain)).expect("the policy is good");
-    let repository = repository(&registry, "team/app");
-    registry.pause();
-    client.check_write(&repository).expect_err("it is down");
-    registry.resume().expect("docker-registry starts again");
-    client.check_write(&repository).expect("it is up");
 }
