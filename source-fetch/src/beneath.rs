@@ -7,7 +7,7 @@ use std::{
 
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt};
 
-use crate::limits::{LimitExceeded, Limits, Spent};
+use crate::limits::{LimitExceeded, Limits, Received, Spent};
 
 /// A directory that archives are unpacked into, through its handle: no name leads out of it.
 pub(crate) struct Beneath<'a> {
@@ -52,6 +52,29 @@ impl<'a> Beneath<'a> {
             spent: Spent::new(limits),
             strict: Vec::new(),
         })
+    }
+
+    /// Counts the bytes that what is written was made from.
+    pub(crate) fn received(&self) -> Received {
+        self.spent.received().clone()
+    }
+
+    /// Reads what is not written, which costs time all the same.
+    pub(crate) fn pass_over(&mut self, content: &mut dyn Read) -> Result<(), WriteError> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.spent.bytes(count as u64)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(WriteError::Content {
+                        path: "an entry that is left out".to_owned(),
+                        source,
+                    });
+                }
+            }
+        }
     }
 
     /// Makes a directory and, with the same mode, those above it; one that exists keeps its mode.

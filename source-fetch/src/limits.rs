@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,6 +15,8 @@ pub struct Limits {
     pub download: u64,
     /// Bytes written as files.
     pub unpacked: u64,
+    /// Bytes written for each byte received, once more than 64 MiB were written: what grows more is a bomb.
+    pub ratio: u64,
     /// Files, directories and links.
     pub entries: u64,
     /// Objects of a git repository in one answer.
@@ -28,11 +30,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 4 GiB received, 8 GiB and two million entries written, four million git objects, paths of 4,096 bytes.
+    /// 4 GiB received, 8 GiB and two million entries written, 200 bytes written for each received, four million git
+    /// objects, paths of 4,096 bytes.
     fn default() -> Self {
         Self {
             download: 4 << 30,
             unpacked: 8 << 30,
+            ratio: 200,
             entries: 2_000_000,
             objects: 4_000_000,
             path: 4096,
@@ -55,6 +59,15 @@ pub enum LimitExceeded {
     /// Too many bytes to write.
     #[error("its files hold more than {limit} bytes; raise the limit if the source is meant to be that large")]
     Unpacked {
+        /// The bound.
+        limit: u64,
+    },
+    /// Too many bytes to write for what was received.
+    #[error(
+        "its files hold more than {limit} times as many bytes as were sent, as a bomb does; raise the limit if the source is \
+         meant to be like that"
+    )]
+    Ratio {
         /// The bound.
         limit: u64,
     },
@@ -89,6 +102,24 @@ pub(crate) struct Spent<'a> {
     limits: &'a Limits,
     unpacked: u64,
     entries: u64,
+    received: Received,
+}
+
+/// More than this must have been written before the ratio counts, in bytes.
+const SMALL: u64 = 64 << 20;
+
+/// Counts the bytes that were received; clones count together. Nothing counted means that nobody counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Received(Arc<AtomicU64>);
+
+impl Received {
+    pub(crate) fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<'a> Spent<'a> {
@@ -97,7 +128,12 @@ impl<'a> Spent<'a> {
             limits,
             unpacked: 0,
             entries: 0,
+            received: Received::default(),
         }
+    }
+
+    pub(crate) fn received(&self) -> &Received {
+        &self.received
     }
 
     /// Counts one entry before it is written.
@@ -125,11 +161,20 @@ impl<'a> Spent<'a> {
     /// Counts bytes before they are written.
     pub(crate) fn bytes(&mut self, count: u64) -> Result<(), LimitExceeded> {
         self.unpacked = self.unpacked.saturating_add(count);
-        match self.unpacked > self.limits.unpacked {
-            true => Err(LimitExceeded::Unpacked {
-                limit: self.limits.unpacked,
-            }),
-            false => Ok(()),
+        if self.limits.cancel.load(Ordering::Relaxed) {
+            return Err(LimitExceeded::Cancelled);
         }
+        if self.unpacked > self.limits.unpacked {
+            return Err(LimitExceeded::Unpacked {
+                limit: self.limits.unpacked,
+            });
+        }
+        let received = self.received.so_far();
+        if received > 0 && self.unpacked > SMALL && self.unpacked / received >= self.limits.ratio {
+            return Err(LimitExceeded::Ratio {
+                limit: self.limits.ratio,
+            });
+        }
+        Ok(())
     }
 }

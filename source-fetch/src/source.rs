@@ -79,7 +79,8 @@ pub fn fetch(source: &Source, dir: &Path, access: &Access, log: &mut dyn FnMut(&
             // The url may hold a password; a url that is none is shown by the error, masked.
             let shown = git.url().parse::<GitUrl>().map(|url| url.as_given());
             let shown = shown.map_err(FetchError::from)?;
-            let revision = git.revision();
+            // A log is read by people whose cursor must not be moved.
+            let revision = git.revision().replace(|c: char| c.is_control(), "?");
             log(&format!("Cloning \"{shown}\" @ \"{revision}\"..."));
             let fetched = fetch_git(&ResolvedGit::unasked(git), dir, access, log)?;
             log(&format!(
@@ -87,7 +88,7 @@ pub fn fetch(source: &Source, dir: &Path, access: &Access, log: &mut dyn FnMut(&
             ));
             Ok(Fetched::Git {
                 url: shown,
-                revision: revision.to_owned(),
+                revision: git.revision().to_owned(),
                 id: fetched.revision,
             })
         }

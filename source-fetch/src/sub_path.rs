@@ -14,7 +14,7 @@ pub struct SubPath(String);
 
 /// A sub path that leaves the source, or leads into what belongs to git.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("sub path \"{text}\" {problem}; give a directory inside of the source, such as \"app\"")]
+#[error("sub path {text:?} {problem}; give a directory inside of the source, such as \"app\"")]
 pub struct InvalidSubPath {
     /// The text.
     pub text: String,

@@ -56,16 +56,31 @@ pub(crate) struct Gitlink {
     pub(crate) commit: git2::Oid,
 }
 
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Submodules, which are empty directories.
+    pub(crate) links: Vec<Gitlink>,
+    /// How many files are kept elsewhere by Git LFS, and stay pointers.
+    pub(crate) pointers: u64,
+    /// The first of them, as text for people.
+    pub(crate) pointer: Option<String>,
+}
+
+/// How files begin that Git LFS keeps elsewhere; they are short.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+const MAX_POINTER: usize = 1024;
+
 /// Writes all files of `tree` into `root`, which must be empty but for git's own directory. Files that exist are not
 /// overwritten: that is an error.
 ///
-/// Submodules become empty directories, as git leaves them; they are returned.
+/// Submodules become empty directories, as git leaves them.
 pub(crate) fn write_tree(
     repository: &Repository,
     tree: &Tree<'_>,
     root: &Dir,
     spent: &mut Spent<'_>,
-) -> Result<Vec<Gitlink>, TreeError> {
+) -> Result<Written, TreeError> {
     let odb = repository.odb().map_err(|source| TreeError::Object {
         id: tree.id().to_string(),
         path: String::new(),
@@ -75,17 +90,17 @@ pub(crate) fn write_tree(
         repository,
         odb,
         spent,
-        links: Vec::new(),
+        written: Written::default(),
     };
     writer.directory(root, tree, &mut Vec::new(), 0)?;
-    Ok(writer.links)
+    Ok(writer.written)
 }
 
 struct Writer<'a, 'l> {
     repository: &'a Repository,
     odb: git2::Odb<'a>,
     spent: &'a mut Spent<'l>,
-    links: Vec<Gitlink>,
+    written: Written,
 }
 
 impl Writer<'_, '_> {
@@ -118,7 +133,7 @@ impl Writer<'_, '_> {
                 }
                 Some(ObjectType::Commit) => {
                     dir.create_dir(name).map_err(io_error)?;
-                    self.links.push(Gitlink {
+                    self.written.links.push(Gitlink {
                         path: os_name(path).to_owned(),
                         commit: entry.id(),
                     });
@@ -133,7 +148,13 @@ impl Writer<'_, '_> {
                             let target = os_name(blob.content());
                             dir.symlink_contents(target, name).map_err(io_error)?;
                         }
-                        mode => write_file(dir, name, mode, blob.content()).map_err(io_error)?,
+                        mode => {
+                            write_file(dir, name, mode, blob.content()).map_err(io_error)?;
+                            if size < MAX_POINTER && blob.content().starts_with(POINTER) {
+                                self.written.pointers += 1;
+                                self.written.pointer.get_or_insert_with(shown);
+                            }
+                        }
                     }
                 }
             }

@@ -393,6 +393,87 @@ fn zip_and_gzip_bombs_end_at_the_limit() {
     }
 }
 
+/// Nothing but zeros, of which a megabyte is a kilobyte.
+fn zeros(bytes: u64) -> std::io::Take<std::io::Repeat> {
+    std::io::repeat(0).take(bytes)
+}
+
+#[test]
+fn zip_and_gzip_bombs_end_at_the_compression_ratio_long_before_the_limit_of_bytes() {
+    const SIZE: u64 = 1 << 30;
+    let server = Server::start();
+    let gzip = |tar: &mut dyn std::io::Read| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::copy(tar, &mut encoder).expect("compressed");
+        encoder.finish().expect("finished")
+    };
+    let header = |kind| {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("zeros").expect("a name");
+        header.set_entry_type(kind);
+        header.set_size(SIZE);
+        header.set_mode(0o644);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    let tar = gzip(&mut header(tar::EntryType::Regular).chain(zeros(SIZE / 8)));
+    // What is left out costs time, too.
+    let left_out = gzip(&mut header(tar::EntryType::GNUSparse).chain(zeros(SIZE / 8)));
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    zip.start_file("zeros", options).expect("a file");
+    std::io::copy(&mut zeros(SIZE / 8), &mut zip).expect("compressed");
+    let zip = zip.finish().expect("finished").into_inner();
+    for body in [tar, left_out, zip] {
+        assert!(body.len() < 1 << 20);
+        let url = server.put(
+            "/bomb",
+            Answer {
+                status: 200,
+                body,
+                ..Answer::default()
+            },
+        );
+        let dir = tempfile::tempdir().expect("a directory");
+        let error = fetch(&url, dir.path()).expect_err("a bomb");
+        let BlobError::Archive(error) = &error else {
+            panic!("{error:?}")
+        };
+        assert!(
+            matches!(error.limit(), Some(source_fetch::LimitExceeded::Ratio { limit: 200 })),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn cve_2026_33056_a_directory_entry_does_not_change_the_mode_of_what_a_link_leads_to() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(0o777);
+    builder
+        .append_data(&mut header, "d/", std::io::empty())
+        .expect("appended");
+    let url = server.put(
+        "/a.tar",
+        Answer {
+            status: 200,
+            body: builder.into_inner().expect("finished"),
+            ..Answer::default()
+        },
+    );
+    let (outside, dir) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o700)).expect("set");
+    std::os::unix::fs::symlink(outside.path(), dir.path().join("d")).expect("a link");
+    fetch(&url, dir.path()).expect_err("the link is in the way");
+    let mode = std::fs::metadata(outside.path()).expect("there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+}
+
 #[test]
 fn a_file_url_is_read_only_where_that_is_allowed() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -331,6 +331,8 @@ fn check_fetches(version_2: bool) {
                 let own = ["Cloning", "Updating", "Successfully"];
                 let lines = lines.filter(|line| own.iter().any(|word| line.starts_with(word)));
                 let lines: Vec<_> = lines.map(|line| place(line).replace("\"/workspace\"", &path)).collect();
+                // That a file is a pointer is said here and not by the reference.
+                log.retain(|line| name != "file-kinds" || !line.starts_with("warning: model.lfs "));
                 if lines != log {
                     problem(format!("log {log:?} instead of {lines:?}"));
                 }

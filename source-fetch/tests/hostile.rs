@@ -202,7 +202,102 @@ fn names_that_are_not_utf_8_or_move_the_cursor_are_written_and_shown_harmlessly(
 }
 
 #[test]
-fn a_file_kept_by_git_lfs_stays_a_pointer() {
+fn cve_2025_22620_a_file_has_one_of_two_modes_and_others_may_not_write_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start(true);
+    let raw = Raw::new(&server, "r.git");
+    let blob = raw.blob("#!/bin/sh\n");
+    let modes = ["100644", "100664", "100666", "100755", "100777", "104755", "102755"];
+    let entries: Vec<_> = modes.iter().map(|mode| (*mode, mode.as_bytes(), blob)).collect();
+    raw.publish(raw.tree(&entries));
+    let dir = tempfile::tempdir().expect("a directory");
+    fetch(&server, "r.git", dir.path(), &access()).expect("odd modes are harmless");
+    for mode in modes {
+        let found = fs::metadata(dir.path().join(mode)).expect("there").permissions().mode() & 0o7777;
+        assert_eq!(found & !0o755, 0, "{mode} became {found:o}");
+        // As git reads them: executable is what its owner may execute.
+        let executable = u32::from_str_radix(mode, 8).expect("octal") & 0o100 != 0;
+        assert_eq!(found & 0o111 != 0, executable, "{mode} became {found:o}");
+    }
+}
+
+#[test]
+fn case_folding_collisions_leave_both_files_or_none_of_the_second() {
+    let server = Server::start(true);
+    let raw = Raw::new(&server, "r.git");
+    let hooks = raw.tree(&[("100644", b"x", raw.blob("inner"))]);
+    raw.publish(raw.tree(&[
+        ("100644", b"README", raw.blob("upper")),
+        ("40000", b"dir", hooks),
+        ("120000", b"DIR", raw.blob("/etc")),
+        ("100644", b"readme", raw.blob("lower")),
+    ]));
+    let dir = tempfile::tempdir().expect("a directory");
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+    match fetch(&server, "r.git", dir.path(), &access()) {
+        Ok(_) => assert_eq!((read("README"), read("readme")), ("upper".into(), "lower".into())),
+        // A file system that folds case: nothing was written over or through what is there.
+        Err(error) => assert!(matches!(error, FetchError::Write { .. }), "{error:?}"),
+    }
+    assert_eq!(read("README"), "upper");
+    assert!(!Path::new("/etc/x").exists());
+}
+
+#[test]
+fn terminal_escapes_in_ref_names_and_commit_messages_reach_nobody() {
+    let server = Server::start(true);
+    let raw = Raw::new(&server, "r.git");
+    // The message of this commit holds one, too.
+    let commit = raw.publish(raw.tree(&[("100644", b"f", raw.blob("f"))]));
+    let name = "a\u{1b}[31mb";
+    let refs = format!("{commit} refs/heads/main\n{commit} refs/heads/{name}\n");
+    fs::write(raw.0.path().join("packed-refs"), refs).expect("refs");
+    let mut log = Vec::new();
+    for revision in ["main", name, "no\u{1b}[2Jsuch", "no\nsuch\rbranch"] {
+        let source = GitSource::new(format!("{}/r.git", server.url()), revision);
+        let dir = tempfile::tempdir().expect("a directory");
+        let fetched = source_fetch::fetch(&source_fetch::Source::Git(source), dir.path(), &access(), &mut |line| {
+            log.push(line.to_owned());
+        });
+        match fetched {
+            Ok(fetched) => log.push(fetched.project_metadata().replace('\n', " ")),
+            Err(error) => log.push(format!("{error}")),
+        }
+    }
+    assert!(log.len() >= 6, "{log:?}");
+    assert!(log.iter().all(|line| !line.chars().any(char::is_control)), "{log:?}");
+}
+
+#[test]
+fn a_git_bomb_of_trees_that_repeat_ends_at_a_limit() {
+    let server = Server::start(true);
+    let raw = Raw::new(&server, "r.git");
+    // Ten levels of ten directories each, which are all the same: ten billion files in a kilobyte.
+    let mut tree = raw.tree(&[("100644", b"f", raw.blob("x"))]);
+    for _ in 0..10 {
+        let names: Vec<_> = (0..10).map(|number| format!("d{number}")).collect();
+        let entries: Vec<_> = names.iter().map(|name| ("40000", name.as_bytes(), tree)).collect();
+        tree = raw.tree(&entries);
+    }
+    raw.publish(tree);
+    let mut access = access();
+    access.limits.entries = 1000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let error = fetch(&server, "r.git", dir.path(), &access).expect_err("too many");
+    assert!(
+        matches!(
+            error,
+            FetchError::TooLarge {
+                source: LimitExceeded::Entries { limit: 1000 },
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_file_kept_by_git_lfs_stays_a_pointer_and_a_warning_says_so() {
     let server = Server::start(true);
     let raw = Raw::new(&server, "r.git");
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
@@ -212,8 +307,23 @@ fn a_file_kept_by_git_lfs_stays_a_pointer() {
         ("100644", b"a.bin", raw.blob(pointer)),
     ]));
     let dir = tempfile::tempdir().expect("a directory");
-    fetch(&server, "r.git", dir.path(), &access()).expect("fetched");
+    let source = GitSource::new(format!("{}/r.git", server.url()), "main");
+    let mut log = Vec::new();
+    let fetched = fetch_git(&ResolvedGit::unasked(&source), dir.path(), &access(), &mut |line| {
+        log.push(line.to_owned());
+    });
+    assert_eq!(fetched.expect("fetched").lfs_pointers, 1);
     assert_eq!(fs::read_to_string(dir.path().join("a.bin")).expect("there"), pointer);
+    assert!(log.len() == 1 && log[0].starts_with("warning: a.bin of "), "{log:?}");
+    // Git's own checks agree that the checkout is what was committed.
+    assert!(
+        server
+            .seen
+            .lock()
+            .expect("a lock")
+            .iter()
+            .all(|(path, _)| !path.contains("lfs"))
+    );
 }
 
 /// A server with one raw answer a path.
@@ -371,7 +481,18 @@ fn cve_2026_41506_a_git_credential_does_not_follow_a_redirect_to_another_origin(
 
 #[test]
 fn one_branch_of_a_hundred_thousand_refs_is_found_without_listing_them() {
-    let server = Server::start(true);
+    let sent = hundred_thousand_refs(true);
+    assert!(sent < 4096, "{sent} bytes");
+}
+
+#[test]
+fn an_older_server_lists_a_hundred_thousand_refs_and_is_understood() {
+    let sent = hundred_thousand_refs(false);
+    assert!(sent > 5_000_000, "{sent} bytes");
+}
+
+fn hundred_thousand_refs(version_2: bool) -> u64 {
+    let server = Server::start(version_2);
     let raw = Raw::new(&server, "r.git");
     let commit = raw.publish(raw.tree(&[("100644", b"f", raw.blob("f"))]));
     let mut refs = String::new();
@@ -383,6 +504,5 @@ fn one_branch_of_a_hundred_thousand_refs_is_found_without_listing_them() {
     let source = GitSource::new(format!("{}/r.git", server.url()), "main");
     let found = resolve_git(&source, &access()).expect("it resolves");
     assert_eq!(found.revision, commit.to_string());
-    let sent = *server.sent.lock().expect("a lock");
-    assert!(sent < 4096, "{sent} bytes");
+    *server.sent.lock().expect("a lock")
 }

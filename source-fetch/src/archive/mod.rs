@@ -37,6 +37,7 @@ pub(crate) fn unpack_as(
     strip: u32,
 ) -> Result<(), ArchiveError> {
     file.rewind().map_err(ArchiveError::Read)?;
+    into.received().add(file.metadata().map_err(ArchiveError::Read)?.len());
     match kind {
         ArchiveKind::Zip => zipped::unpack(file, into, strip),
         ArchiveKind::Tar => tarball::unpack(&mut io::BufReader::new(file), into, strip),

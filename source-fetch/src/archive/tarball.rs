@@ -76,7 +76,7 @@ pub(super) fn unpack(reader: &mut dyn Read, into: &mut Beneath<'_>, strip: u32) 
                 None => {}
             }
         }
-        io::copy(&mut content, &mut io::sink()).map_err(ArchiveError::Read)?;
+        into.pass_over(&mut content)?;
         // An archive that is cut off within the padding has lost nothing.
         io::copy(&mut (&mut *reader).take(padding(size)), &mut io::sink()).map_err(ArchiveError::Read)?;
     }

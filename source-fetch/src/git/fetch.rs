@@ -40,7 +40,7 @@ pub enum FetchError {
     #[error(transparent)]
     Shared(std::sync::Arc<TransportError>),
     /// There is no such revision.
-    #[error("revision \"{revision}\" does not exist in {url}: {answer}; check the branch, tag or commit")]
+    #[error("revision {revision:?} does not exist in {url}: {answer}; check the branch, tag or commit")]
     NoSuchRevision {
         /// The repository.
         url: String,
@@ -50,7 +50,7 @@ pub enum FetchError {
         answer: String,
     },
     /// There is no such directory in the commit.
-    #[error("{url} has no directory \"{sub_path}\" at {revision}; check the sub path")]
+    #[error("{url} has no directory {sub_path:?} at {revision}; check the sub path")]
     NoSuchSubPath {
         /// The repository.
         url: String,
@@ -94,7 +94,7 @@ pub enum FetchError {
         source: io::Error,
     },
     /// A submodule could not be fetched.
-    #[error("cannot fetch submodule \"{path}\"")]
+    #[error("cannot fetch submodule {path:?}")]
     Submodule {
         /// Its path in the repository.
         path: String,
@@ -102,7 +102,7 @@ pub enum FetchError {
         source: Box<FetchError>,
     },
     /// A submodule must not be fetched as it is described.
-    #[error("submodule \"{path}\" {problem}")]
+    #[error("submodule {path:?} {problem}; ask for the source without submodules, or change it there")]
     SubmoduleRefused {
         /// Its path in the repository.
         path: String,
@@ -134,6 +134,8 @@ pub struct FetchedGit {
     pub tree: Option<String>,
     /// Bytes received.
     pub received: u64,
+    /// Files that Git LFS keeps elsewhere, submodules included: they are pointers still.
+    pub lfs_pointers: u64,
 }
 
 /// Submodules of submodules are followed this far.
@@ -146,7 +148,7 @@ const MAX_NESTING: usize = 10;
 /// `dir`, and no directory is entered through a link. Files that Git LFS keeps elsewhere stay pointers.
 ///
 /// A revision that is no commit id is resolved first. Where a server does not give out a commit by its id, its tip or
-/// else its history is fetched. `log` gets a line for each submodule.
+/// else its history is fetched. `log` gets a line for each submodule, and a warning where files stay pointers.
 ///
 /// # Errors
 /// As [`FetchError`] says. Files written before the failure stay.
@@ -173,6 +175,7 @@ pub fn fetch_git(
         spent: Spent::new(&access.limits),
         submodules: source.initialize_submodules,
         received: 0,
+        lfs_pointers: 0,
         log,
     };
     let place = Place {
@@ -195,6 +198,7 @@ pub fn fetch_git(
         revision,
         tree: tree.map(|id| id.to_string()),
         received: checkout.received,
+        lfs_pointers: checkout.lfs_pointers,
     })
 }
 
@@ -226,6 +230,7 @@ struct Checkout<'a> {
     spent: Spent<'a>,
     submodules: bool,
     received: u64,
+    lfs_pointers: u64,
     log: &'a mut dyn FnMut(&str),
 }
 
@@ -261,6 +266,7 @@ impl Checkout<'_> {
             .map_err(|error| receive_error(url, revision, &place.dir, error))?;
         drop(remote);
         self.received += received.bytes;
+        self.spent.received().add(received.bytes);
         git_dir::mark_shallow(&place.git_dir, &received.shallow).map_err(target)?;
         let repository = objects::open(&place.git_dir).map_err(objects_error)?;
         let id = Oid::from_str(revision).map_err(objects_error)?;
@@ -275,9 +281,8 @@ impl Checkout<'_> {
         let tree = repository.find_commit(commit).and_then(|commit| commit.tree());
         let tree = tree.map_err(objects_error)?;
         git_dir::set_head(&place.git_dir, revision, &commit.to_string()).map_err(target)?;
-        git_dir::write_index(&place.git_dir, &tree).map_err(objects_error)?;
-        let links = write_tree(&repository, &tree, &place.root, &mut self.spent);
-        let links = links.map_err(|error| match error {
+        let written = write_tree(&repository, &tree, &place.root, &mut self.spent);
+        let written = written.map_err(|error| match error {
             TreeError::Limit(source) => FetchError::TooLarge {
                 url: url.to_string(),
                 source,
@@ -288,8 +293,20 @@ impl Checkout<'_> {
                 source,
             },
         })?;
-        if self.submodules && !links.is_empty() {
-            self.all_submodules(url, &repository, &tree, &links, &place)?;
+        // Behind the files, whose limits end a tree that is a bomb: the index would hold an entry a file.
+        git_dir::write_index(&place.git_dir, &tree).map_err(objects_error)?;
+        if let Some(first) = &written.pointer {
+            self.lfs_pointers += written.pointers;
+            let more = match written.pointers {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            (self.log)(&format!(
+                "warning: {first}{more} of {url} is kept by Git LFS and stays a pointer file; commit what the build needs"
+            ));
+        }
+        if self.submodules && !written.links.is_empty() {
+            self.all_submodules(url, &repository, &tree, &written.links, &place)?;
         }
         let id = tree.id();
         drop(tree);

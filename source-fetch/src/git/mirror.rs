@@ -151,7 +151,8 @@ impl Mirror {
         let Ok(tree) = repository.find_tree(tree_id) else {
             return Known::Missing;
         };
-        match filtered(&repository, &tree, question, &mut String::new(), 0) {
+        let mut left = MAX_TREES;
+        match filtered(&repository, &tree, question, &mut String::new(), 0, &mut left) {
             Ok(id) => Known::Answer(id.map(|id| id.to_string())),
             Err(_) => Known::Missing,
         }
@@ -266,10 +267,13 @@ fn filtered(
     question: &Question<'_>,
     path: &mut String,
     depth: usize,
+    left: &mut usize,
 ) -> Result<Option<Oid>, git2::Error> {
-    if depth > MAX_DEPTH {
-        return Err(git2::Error::from_str("the tree is nested too deeply"));
+    // Trees that repeat make billions of a kilobyte.
+    if depth > MAX_DEPTH || *left == 0 {
+        return Err(git2::Error::from_str("the tree is too large, or nested too deeply"));
     }
+    *left -= 1;
     let mut bytes = Vec::new();
     for entry in tree {
         let length = path.len();
@@ -279,7 +283,7 @@ fn filtered(
         path.push_str(&String::from_utf8_lossy(entry.name_bytes()));
         let id = if entry.kind() == Some(ObjectType::Tree) {
             let inner = repository.find_tree(entry.id())?;
-            filtered(repository, &inner, question, path, depth + 1)?
+            filtered(repository, &inner, question, path, depth + 1, left)?
         } else {
             let beneath = Path::new(path.as_str()).starts_with(question.sub_path.as_str());
             let counts = question.paths.counts(Path::new(path.as_str()), beneath);

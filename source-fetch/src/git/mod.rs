@@ -12,6 +12,7 @@ mod mirror;
 mod objects;
 mod old_protocol;
 mod path_filter;
+mod patient;
 mod pkt_line;
 mod protocol;
 mod resolve;

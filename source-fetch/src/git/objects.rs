@@ -57,6 +57,9 @@ pub(crate) fn receive(
         (Err(TransportError::Protocol { source, .. }), None) if source.to_string().contains("not our ref") => {
             return Err(ReceiveError::Missing(source.to_string()));
         }
+        (Err(_), None) if limits.cancel.load(Ordering::Relaxed) => {
+            return Err(ReceiveError::Limit(LimitExceeded::Cancelled));
+        }
         (Err(error), None) => return Err(ReceiveError::Transport(error)),
     };
     indexer.commit().map_err(ReceiveError::Objects)?;

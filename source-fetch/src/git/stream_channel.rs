@@ -15,10 +15,11 @@ use super::{
     channel::Channel,
     greeting::Greeting,
     keychain::{GitCredential, GitKeychain},
+    patient::Patient,
     transport::{MAX_LISTING, TransportError, protocol_error},
     url::GitUrl,
 };
-use crate::access::Ssh;
+use crate::{access::Ssh, limits::Limits};
 
 pub(super) struct StreamChannel {
     url: String,
@@ -41,7 +42,12 @@ const CONNECT: Duration = Duration::from_secs(15);
 
 impl StreamChannel {
     /// Starts `ssh` with the key and the known hosts of the credential, and nothing of the user's own configuration.
-    pub(super) fn ssh(url: &GitUrl, keychain: &GitKeychain, ssh: &Ssh) -> Result<(Self, Greeting), TransportError> {
+    pub(super) fn ssh(
+        url: &GitUrl,
+        keychain: &GitKeychain,
+        ssh: &Ssh,
+        limits: &Limits,
+    ) -> Result<(Self, Greeting), TransportError> {
         let failed = |problem: &str, source: io::Error| TransportError::Ssh {
             url: url.to_string(),
             problem: problem.to_owned(),
@@ -93,7 +99,7 @@ impl StreamChannel {
         });
         let channel = Self {
             url: url.to_string(),
-            reader: Box::new(BufReader::new(stdout)),
+            reader: Box::new(BufReader::new(Patient::new(stdout, limits))),
             writer: Box::new(stdin),
             program: Some(Program {
                 child,
@@ -105,7 +111,7 @@ impl StreamChannel {
     }
 
     /// Connects to a git daemon.
-    pub(super) fn daemon(url: &GitUrl, idle: Duration) -> Result<(Self, Greeting), TransportError> {
+    pub(super) fn daemon(url: &GitUrl, limits: &Limits) -> Result<(Self, Greeting), TransportError> {
         let failed = |error| protocol_error(&url.to_string(), error);
         let addresses = (url.host_name(), url.port().unwrap_or(9418))
             .to_socket_addrs()
@@ -118,8 +124,7 @@ impl StreamChannel {
             }
         }
         let stream = stream.map_err(failed)?;
-        stream.set_read_timeout(Some(idle)).map_err(failed)?;
-        stream.set_write_timeout(Some(idle)).map_err(failed)?;
+        stream.set_write_timeout(Some(limits.idle)).map_err(failed)?;
         let mut writer = stream.try_clone().map_err(failed)?;
         let hello = format!(
             "git-upload-pack {}\0host={}\0\0version=2\0",
@@ -129,7 +134,7 @@ impl StreamChannel {
         write!(writer, "{:04x}{hello}", hello.len() + 4).map_err(failed)?;
         let channel = Self {
             url: url.to_string(),
-            reader: Box::new(BufReader::new(stream)),
+            reader: Box::new(BufReader::new(Patient::new(stream, limits))),
             writer: Box::new(writer),
             program: None,
         };

@@ -174,13 +174,13 @@ impl Remote {
                 wire(Box::new(channel), greeting)
             }
             GitScheme::Git => {
-                let (channel, greeting) = StreamChannel::daemon(url, access.limits.idle)?;
+                let (channel, greeting) = StreamChannel::daemon(url, &access.limits)?;
                 wire(Box::new(channel), greeting)
             }
             GitScheme::Ssh => {
                 let ssh = access.ssh.as_ref();
                 let ssh = ssh.ok_or_else(|| unsupported("is reached by ssh, which is not set up here; use https"))?;
-                let (channel, greeting) = StreamChannel::ssh(url, &access.git, ssh)?;
+                let (channel, greeting) = StreamChannel::ssh(url, &access.git, ssh, &access.limits)?;
                 wire(Box::new(channel), greeting)
             }
             GitScheme::File if access.allow_file => Kind::Local(LocalRepository::open(url)?),

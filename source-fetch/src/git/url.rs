@@ -45,7 +45,7 @@ impl GitScheme {
 
 /// Text that is no address of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("git url \"{text}\" {problem}; urls look like https://host/path, ssh://git@host/path or git@host:path")]
+#[error("git url {text:?} {problem}; urls look like https://host/path, ssh://git@host/path or git@host:path")]
 pub struct InvalidGitUrl {
     /// The text, a password masked.
     pub text: String,

@@ -14,7 +14,7 @@ use super::document::SourceImage;
 use crate::{
     archive::{self, ArchiveError, ArchiveKind},
     beneath::Beneath,
-    limits::Limits,
+    limits::{Limits, Received},
 };
 
 /// What was fetched.
@@ -144,7 +144,9 @@ fn unpack_layer(
         layer: layer.clone(),
         source,
     };
-    let mut blob = BufReader::new(client.blob(reference.repository(), layer)?);
+    let blob = client.blob(reference.repository(), layer)?;
+    let received = into.received();
+    let mut blob = BufReader::new(Counted { blob, received });
     // Media types of layers lie often enough; bytes don't.
     let is_gzip = blob.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
     if is_gzip {
@@ -155,6 +157,20 @@ fn unpack_layer(
     // The digest is checked at the end of the blob, which is behind the end of the archive.
     io::copy(&mut blob, &mut io::sink()).map_err(failed)?;
     Ok(())
+}
+
+/// What is received is counted.
+struct Counted<R> {
+    blob: R,
+    received: Received,
+}
+
+impl<R: io::Read> io::Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.blob.read(buffer)?;
+        self.received.add(count as u64);
+        Ok(count)
+    }
 }
 
 /// The file that is all that a layer holds, and its name.
@@ -174,7 +190,10 @@ fn only_file(
         return Err(ImageSourceError::Files);
     };
     let entry = entry.map_err(ImageSourceError::Target)?;
-    let name = entry.file_name().to_string_lossy().into_owned();
+    let name = entry
+        .file_name()
+        .to_string_lossy()
+        .replace(|c: char| c.is_control(), "?");
     if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
         let expected = "single-file";
         return Err(ArchiveError::OtherKind { name, expected }.into());
