@@ -103,6 +103,12 @@ impl Origin {
         }
     }
 
+    /// Returns whether both are the same host, or hosts of the same registrable domain (`a.example.com` and
+    /// `b.example.com`), as far as that can be told without the public suffix list; errs on the side of "no".
+    pub fn shares_domain(&self, other: &Self) -> bool {
+        self.host == other.host || same_registrable_domain(&self.host, &other.host)
+    }
+
     /// Tells whether a token server at `realm` may be asked on behalf of this registry, and with credentials or not.
     ///
     /// # Errors
@@ -129,7 +135,7 @@ impl Origin {
         if origin.is_private() && !same_host && !listed && !self.is_private() {
             return Err(refused(RealmProblem::Private));
         }
-        let related = listed || same_host || same_registrable_domain(&self.host, &origin.host);
+        let related = listed || self.shares_domain(&origin);
         Ok(Realm {
             registry: self.to_string(),
             address,

@@ -184,6 +184,17 @@ impl Reference {
         Self::pinned(&self.repository, digest)
     }
 
+    /// Returns the same tag or digest in another repository.
+    #[must_use]
+    pub fn with_repository(&self, repository: &Repository) -> Self {
+        let separator = if self.digest().is_some() { '@' } else { ':' };
+        Self {
+            repository: repository.clone(),
+            identifier: self.identifier.clone(),
+            given: format!("{repository}{separator}{}", self.identifier()),
+        }
+    }
+
     /// Returns the name of `tag` in `repository`.
     ///
     /// # Errors

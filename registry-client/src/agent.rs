@@ -3,7 +3,8 @@
 use std::{
     collections::HashMap,
     io::{self, Read},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
+    time::SystemTime,
 };
 
 use http::{
@@ -15,25 +16,32 @@ use rustls::ClientConfig;
 use ureq::{
     Agent, Proxy, SendBody,
     config::Config,
-    unversioned::{
-        resolver::DefaultResolver,
-        transport::{ConnectProxyConnector, Connector, TcpConnector},
-    },
+    unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector},
 };
 
 use crate::{
     body::{AnswerBody, Body, BodyKind},
+    cancellation,
+    host_policy::HostPolicy,
     http_client::{Transport, origin_text},
     http_error::{HttpError, HttpErrorKind, rustls_kind},
+    pace::{Pace, Paced},
     policy::HttpPolicy,
+    resolver::{Names, Private},
+    session::lock,
+    terms::RequestTerms,
     tls::{self, TlsConnector},
+    watched::Watching,
 };
 
 /// One agent for each way of connecting: which proxy, which trust. This is the only place that makes agents.
 pub(crate) struct Agents {
     policy: HttpPolicy,
-    verifying: Arc<ClientConfig>,
-    trusting: Arc<ClientConfig>,
+    /// For everyone who has no entry of its own.
+    tls: HostTls,
+    /// By the place in the policy's `host_tls`.
+    host_tls: Vec<HostTls>,
+    private: Arc<Private>,
     made: Mutex<HashMap<Way, Agent>>,
 }
 
@@ -41,6 +49,27 @@ pub(crate) struct Agents {
 struct Way {
     proxy: Option<String>,
     insecure: bool,
+    /// The place of the host's own settings.
+    host: Option<usize>,
+    public_only: bool,
+}
+
+/// With the certificate checked and without.
+struct HostTls {
+    verifying: Arc<ClientConfig>,
+    trusting: Arc<ClientConfig>,
+}
+
+impl HostTls {
+    fn new(policy: &HttpPolicy, own: Option<&HostPolicy>) -> Result<Self, HttpError> {
+        let own_pems = own.map(|own| own.extra_ca_pems.as_slice()).unwrap_or_default();
+        let pems: Vec<_> = policy.extra_ca_pems.iter().chain(own_pems).map(Vec::as_slice).collect();
+        let certificate = own.and_then(|own| own.client_certificate.as_ref());
+        Ok(Self {
+            verifying: Arc::new(tls::verifying(&pems, certificate)?),
+            trusting: Arc::new(tls::trusting(certificate)?),
+        })
+    }
 }
 
 impl Agents {
@@ -48,33 +77,44 @@ impl Agents {
         for proxy in [&policy.proxy.http, &policy.proxy.https].into_iter().flatten() {
             read_proxy(proxy)?;
         }
+        let host_tls = policy.hosts.iter().map(|own| HostTls::new(policy, Some(own)));
         Ok(Self {
-            verifying: Arc::new(tls::verifying(&policy.extra_ca_pems)?),
-            trusting: Arc::new(tls::trusting()?),
+            tls: HostTls::new(policy, None)?,
+            host_tls: host_tls.collect::<Result<_, _>>()?,
             policy: policy.clone(),
+            private: Arc::default(),
             made: Mutex::default(),
         })
     }
 
-    fn agent(&self, origin: &Origin) -> Result<Agent, HttpError> {
+    fn agent(&self, origin: &Origin, led_by: Option<&Origin>) -> Result<Agent, HttpError> {
         let host = format!("{}:{}", origin.host(), origin.port());
+        let proxy = self.policy.proxy.proxy_of(origin).map(str::to_owned);
         let way = Way {
-            proxy: self.policy.proxy.proxy_of(origin).map(str::to_owned),
             insecure: HttpPolicy::lists(&self.policy.insecure_hosts, &host),
+            host: self.policy.host_place(&host),
+            // A proxy looks names up by itself; its own address may well be a private one.
+            public_only: proxy.is_none() && led_by.is_some_and(|led_by| self.is_confined(origin, led_by)),
+            proxy,
         };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.made);
         if let Some(agent) = made.get(&way) {
             return Ok(agent.clone());
         }
         let proxy = way.proxy.as_deref().map(read_proxy).transpose()?;
-        let tls = if way.insecure { &self.trusting } else { &self.verifying };
-        let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(TcpConnector::default())
-                .chain(TlsConnector(Arc::clone(tls)));
-        let agent = Agent::with_parts(self.config(proxy), connector, DefaultResolver::default());
+        let tls = way.host.and_then(|place| self.host_tls.get(place)).unwrap_or(&self.tls);
+        let tls = if way.insecure { &tls.trusting } else { &tls.verifying };
+        let sockets = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+        let connector = Watching(sockets).chain(TlsConnector(Arc::clone(tls)));
+        let names = Names::new(&self.private, way.public_only);
+        let agent = Agent::with_parts(self.config(proxy), connector, names);
         made.insert(way, agent.clone());
         Ok(agent)
+    }
+
+    /// Tells whether a server may lead to addresses of the public internet only.
+    fn is_confined(&self, origin: &Origin, led_by: &Origin) -> bool {
+        !led_by.shares_domain(origin) && !led_by.is_private() && !self.private.holds(led_by.host())
     }
 
     fn config(&self, proxy: Option<Proxy>) -> Config {
@@ -87,6 +127,8 @@ impl Agents {
             .proxy(proxy)
             .timeout_resolve(Some(self.policy.connect_timeout))
             .timeout_connect(Some(self.policy.connect_timeout))
+            .timeout_send_request(Some(self.policy.idle_timeout))
+            .timeout_recv_response(Some(self.policy.idle_timeout))
             .timeout_per_read(Some(self.policy.idle_timeout))
             .timeout_per_write(Some(self.policy.idle_timeout))
             .max_response_header_size(64 << 10)
@@ -109,8 +151,11 @@ impl Transport for Agents {
         let place = origin_text(request.uri());
         let origin = Origin::of(request.uri());
         let origin = origin.map_err(|error| HttpError::new(&place, HttpErrorKind::Request).because(error))?;
-        let agent = self.agent(&origin)?;
+        let terms = request.extensions().get::<RequestTerms>().cloned().unwrap_or_default();
+        let left = terms.time_left(&place, &*self.policy.clock)?;
+        let agent = self.agent(&origin, terms.led_by.as_ref())?;
         let (mut parts, body) = request.into_parts();
+        let pace = || Pace::new(&self.policy.clock, self.policy.idle_timeout, self.policy.lowest_rate);
         let takes_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
         let failed = Failure::default();
         let (size, body) = match (body.0, takes_body) {
@@ -126,33 +171,54 @@ impl Transport for Agents {
                     reader,
                     left: size,
                     failed: failed.clone(),
+                    pace: pace(),
+                    read_at: None,
                 }),
             ),
         };
         if let Some(size) = size {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
         }
-        match agent.run(Request::from_parts(parts, body)) {
-            Ok(answer) => Ok(answer.map(|body| AnswerBody::new(body.into_with_config().limit(u64::MAX).reader()))),
-            Err(error) => Err(failed.take().map_or_else(
-                || http_error(&place, error),
-                |source| HttpError::new(&place, HttpErrorKind::Body).because(source),
-            )),
+        let mut request = Request::from_parts(parts, body);
+        if left.is_some() {
+            request = agent.configure_request(request).timeout_global(left).build();
+        }
+        match cancellation::within(terms.cancellation.as_ref(), || agent.run(request)) {
+            Ok(answer) => Ok(answer.map(|body| {
+                AnswerBody::new(Paced {
+                    reader: body.into_with_config().limit(u64::MAX).reader(),
+                    pace: pace(),
+                    cancellation: terms.cancellation.clone(),
+                })
+            })),
+            Err(error) => Err(match failed.take() {
+                Some(Fault::Slow(source)) => HttpError::new(&place, HttpErrorKind::Timeout).because(source),
+                Some(Fault::Local(source)) => HttpError::new(&place, HttpErrorKind::Body).because(source),
+                None => http_error(&place, error),
+            }),
         }
     }
 }
 
 /// Where a reader of a request's body leaves its error, which could not be told from the connection's otherwise.
 #[derive(Clone, Default)]
-struct Failure(Arc<Mutex<Option<io::Error>>>);
+struct Failure(Arc<Mutex<Option<Fault>>>);
+
+enum Fault {
+    /// The bytes could not be had.
+    Local(io::Error),
+    /// The other side hardly takes any.
+    Slow(io::Error),
+}
 
 impl Failure {
-    fn put(&self, error: io::Error) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    fn put(&self, fault: Fault) -> io::Error {
+        *lock(&self.0) = Some(fault);
+        io::Error::other("the body could not be read")
     }
 
-    fn take(&self) -> Option<io::Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take(&self) -> Option<Fault> {
+        lock(&self.0).take()
     }
 }
 
@@ -160,10 +226,18 @@ struct Watched {
     reader: Box<dyn Read + Send>,
     left: Option<u64>,
     failed: Failure,
+    pace: Pace,
+    /// When bytes were handed over last, and how many: until the next ones are wanted, the network is busy with them.
+    read_at: Option<(SystemTime, usize)>,
 }
 
 impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some((at, count)) = self.read_at.take()
+            && let Err(error) = self.pace.moved(at, count)
+        {
+            return Err(self.failed.put(Fault::Slow(error)));
+        }
         let room = match self.left {
             Some(left) => buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
             None => buffer.len(),
@@ -181,13 +255,11 @@ impl Read for Watched {
         match result {
             Ok(count) => {
                 self.left = self.left.map(|left| left - count as u64);
+                self.read_at = Some((self.pace.now(), count));
                 Ok(count)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Err(error) => {
-                self.failed.put(error);
-                Err(io::Error::other("the body could not be read"))
-            }
+            Err(error) => Err(self.failed.put(Fault::Local(error))),
         }
     }
 }
@@ -202,6 +274,7 @@ pub(crate) fn kind_of(error: &ureq::Error) -> HttpErrorKind {
     use ureq::Error;
     match error {
         Error::Io(error) => HttpError::kind_of(error),
+        Error::Timeout(ureq::Timeout::Global) => HttpErrorKind::Deadline,
         Error::Timeout(_) => HttpErrorKind::Timeout,
         Error::HostNotFound => HttpErrorKind::HostNotFound,
         Error::ConnectionFailed | Error::ConnectProxyFailed(_) => HttpErrorKind::Connect,

@@ -61,7 +61,7 @@ fn server_errors(headers: &HeaderMap, body: &[u8]) -> Vec<ServerError> {
 }
 
 /// Reads a `Retry-After` of seconds; the form of a date is not used by registries.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
 }

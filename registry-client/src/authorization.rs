@@ -8,7 +8,7 @@ use registry_auth::{
     Repository, ScopeSet, Secret, Token, TokenError, exchange_for, parse_token, token_request,
 };
 
-use crate::{answer, body::Body, error::Reason, http_client::Http, http_client::origin_text};
+use crate::{answer, body::Body, error::Reason, http_client::Http, http_client::origin_text, terms::RequestTerms};
 
 /// What is known about how one registry wants to be asked.
 #[derive(Debug, Default)]
@@ -61,6 +61,7 @@ impl Authorization {
     pub(crate) fn header(
         &mut self,
         http: &Http,
+        terms: &RequestTerms,
         keychain: &dyn Keychain,
         repository: &Repository,
         scopes: &ScopeSet,
@@ -80,7 +81,7 @@ impl Authorization {
                 if let Some(held) = held {
                     return Ok(Some(held.token.authorization()));
                 }
-                let token = self.fetch(http, &realm, service.as_deref(), scopes, &credential)?;
+                let token = self.fetch(http, terms, &realm, service.as_deref(), scopes, &credential)?;
                 let header = token.authorization();
                 self.tokens.retain(|held| held.token.is_fresh(now));
                 self.tokens.push(Held {
@@ -97,6 +98,7 @@ impl Authorization {
     fn fetch(
         &mut self,
         http: &Http,
+        terms: &RequestTerms,
         realm: &Realm,
         service: Option<&str>,
         scopes: &ScopeSet,
@@ -105,11 +107,13 @@ impl Authorization {
         let refreshed = self.refresh.remove(credential);
         let token = match refreshed.map(|token| credential.clone().with_identity_token(token)) {
             // Refresh tokens end too; the credential itself is asked with then.
-            Some(refreshed) => match fetch(http, realm, service, scopes, &refreshed) {
-                Err(Reason::Token(TokenError::Refused { .. })) => fetch(http, realm, service, scopes, credential),
+            Some(refreshed) => match fetch(http, terms, realm, service, scopes, &refreshed) {
+                Err(Reason::Token(TokenError::Refused { .. })) => {
+                    fetch(http, terms, realm, service, scopes, credential)
+                }
                 other => other,
             },
-            None => fetch(http, realm, service, scopes, credential),
+            None => fetch(http, terms, realm, service, scopes, credential),
         }?;
         if let Some(refresh) = &token.refresh {
             self.refresh.insert(credential.clone(), refresh.clone());
@@ -191,22 +195,31 @@ fn bearer(challenge: &Challenge, origin: &Origin, policy: &RealmPolicy) -> Resul
 /// Asks the token server.
 fn fetch(
     http: &Http,
+    terms: &RequestTerms,
     realm: &Realm,
     service: Option<&str>,
     scopes: &ScopeSet,
     credential: &Credential,
 ) -> Result<Token, Reason> {
+    let mut terms = terms.clone();
+    if !realm.may_see_credentials() {
+        // It has nothing to do with the registry, which could point anywhere.
+        let registry = format!("{}/", realm.registry()).parse().ok();
+        terms.led_by = registry.and_then(|registry| Origin::of(&registry).ok());
+    }
+    let terms = &terms;
     let received_at = http.policy().clock.now();
     let exchange = exchange_for(credential);
     let request = |exchange| token_request(realm, service, scopes, credential, exchange).map_err(Reason::Token);
-    let mut answer = ask(http, request(exchange)?)?;
+    let mut answer = ask(http, terms, request(exchange)?)?;
     if exchange == Exchange::Refresh && answer.status() == StatusCode::NOT_FOUND {
-        answer = ask(http, request(Exchange::Get)?)?;
+        answer = ask(http, terms, request(Exchange::Get)?)?;
     }
     parse_token(realm, &answer, received_at).map_err(Reason::Token)
 }
 
-fn ask(http: &Http, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Reason> {
+fn ask(http: &Http, terms: &RequestTerms, mut request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Reason> {
+    request.extensions_mut().insert(terms.clone());
     let place = origin_text(request.uri());
     let answer = if request.method() == Method::GET {
         http.send_following(request.map(|_| ()))

@@ -1,9 +1,11 @@
 //! A blob as it is read.
 
 use std::{
+    collections::VecDeque,
     fmt,
     io::{self, Read},
     sync::Arc,
+    time::SystemTime,
 };
 
 use http::{
@@ -17,8 +19,10 @@ use crate::{
     answer,
     body::{AnswerBody, Body},
     error::{Operation, Reason, RegistryError},
+    foreign,
     http_client::origin_text,
     http_error::HttpError,
+    progress::Progress,
     session::{Call, Session},
 };
 
@@ -33,6 +37,10 @@ pub struct BlobReader {
     session: Arc<Session>,
     repository: Repository,
     digest: Digest,
+    /// Where it is read from, and where else it can be.
+    place: Place,
+    others: VecDeque<Place>,
+    until: Option<SystemTime>,
     size: Option<u64>,
     body: Option<AnswerBody>,
     hasher: Sha256,
@@ -40,28 +48,94 @@ pub struct BlobReader {
     resumes: u32,
 }
 
+/// Where a blob can be read.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// The registry itself.
+    Registry(Repository),
+    /// A mirror of it.
+    Mirror(Repository),
+    /// An address that a manifest names.
+    Elsewhere(Uri),
+}
+
 impl BlobReader {
+    /// Opens the blob of `repository` at the first of its places that has it.
     pub(crate) fn open(
         session: &Arc<Session>,
         repository: &Repository,
         digest: &Digest,
+        elsewhere: Vec<Uri>,
     ) -> Result<Self, RegistryError> {
-        let (body, size) = request(session, repository, digest, 0)?;
-        Ok(Self {
-            session: Arc::clone(session),
-            repository: repository.clone(),
-            digest: digest.clone(),
-            size,
-            body: Some(body),
-            hasher: Sha256::new(),
-            position: 0,
-            resumes: 0,
-        })
+        let policy = session.http.policy();
+        let mirrors = session.mirrors.places(policy, repository, true);
+        let places = mirrors
+            .into_iter()
+            .map(Place::Mirror)
+            .chain([Place::Registry(repository.clone())])
+            .chain(elsewhere.into_iter().map(Place::Elsewhere));
+        let mut others: VecDeque<_> = places.collect();
+        let until = session
+            .call(repository, Operation::ReadBlob(digest.clone()), Scope::pull(repository))
+            .until;
+        let mut last_error = None;
+        while let Some(place) = others.pop_front() {
+            match request(session, repository, &place, digest, 0, until) {
+                Ok((body, size)) => {
+                    if let Place::Registry(repository) | Place::Mirror(repository) = &place {
+                        session.facts.note(policy.clock.now(), repository, digest, true);
+                    }
+                    return Ok(Self {
+                        session: Arc::clone(session),
+                        repository: repository.clone(),
+                        digest: digest.clone(),
+                        place,
+                        others,
+                        until,
+                        size,
+                        body: Some(body),
+                        hasher: Sha256::new(),
+                        position: 0,
+                        resumes: 0,
+                    });
+                }
+                Err(error) if error.is_over() => return Err(error),
+                Err(error) => match place {
+                    Place::Mirror(mirror) => session.mirror_failed(&mirror, &error),
+                    // What the registry says counts; the rest is looked at only when it does not have the blob.
+                    Place::Registry(_) if !error.is_not_found() => return Err(error),
+                    Place::Registry(_) | Place::Elsewhere(_) => {
+                        // The last word has the last address; a registry need not hold such a blob.
+                        last_error = Some(error);
+                    }
+                },
+            }
+        }
+        Err(last_error.expect("the registry itself is always asked"))
     }
 
     /// Returns the blob's size in bytes, where the registry told it.
     pub fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// Expects exactly `size` bytes, as a manifest says: no more are read of an answer that does not end.
+    ///
+    /// # Errors
+    /// When the registry has announced another size.
+    pub fn expecting(mut self, size: u64) -> Result<Self, RegistryError> {
+        if let Some(announced) = self.size.filter(|announced| *announced != size) {
+            return Err(RegistryError::new(
+                &self.repository,
+                Operation::ReadBlob(self.digest.clone()),
+                Reason::WrongBytes {
+                    expected: self.digest.clone(),
+                    found: format!("{announced} bytes instead of {size}"),
+                },
+            ));
+        }
+        self.size = Some(size);
+        Ok(self)
     }
 
     fn error(&self, reason: Reason) -> io::Error {
@@ -75,9 +149,44 @@ impl BlobReader {
             return Err(self.error(reason));
         }
         self.resumes += 1;
-        let (body, _) = request(&self.session, &self.repository, &self.digest, self.position)?;
-        self.body = Some(body);
-        Ok(())
+        if let (Place::Mirror(mirror), Some(next)) = (&self.place, self.others.pop_front()) {
+            let at = Operation::ReadBlob(self.digest.clone());
+            self.session
+                .mirror_failed(mirror, &RegistryError::new(mirror, at, reason));
+            self.place = next;
+        }
+        loop {
+            let error = match self.request() {
+                Ok((body, _)) => {
+                    self.body = Some(body);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            // Bytes are the same everywhere, so another place can give the rest.
+            match self.others.pop_front() {
+                Some(next) if !error.is_over() => {
+                    if let Place::Mirror(mirror) = &self.place {
+                        self.session.mirror_failed(mirror, &error);
+                    }
+                    self.place = next;
+                }
+                _ => return Err(error.into()),
+            }
+        }
+    }
+
+    fn request(&self) -> Result<(AnswerBody, Option<u64>), RegistryError> {
+        let Self {
+            session,
+            repository,
+            place,
+            digest,
+            position,
+            until,
+            ..
+        } = self;
+        request(session, repository, place, digest, *position, *until)
     }
 
     fn check(&mut self) -> io::Result<()> {
@@ -90,6 +199,25 @@ impl BlobReader {
             found: found.to_string(),
         }))
     }
+
+    /// Takes in the next bytes.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.position += bytes.len() as u64;
+        if self.size.is_some_and(|size| self.position > size) {
+            return Err(self.error(Reason::WrongBytes {
+                expected: self.digest.clone(),
+                found: "more bytes than were announced".to_owned(),
+            }));
+        }
+        self.session.terms.tell(Progress::Received {
+            repository: &self.repository,
+            digest: &self.digest,
+            bytes: self.position,
+            size: self.size,
+        });
+        Ok(())
+    }
 }
 
 impl Read for BlobReader {
@@ -101,32 +229,28 @@ impl Read for BlobReader {
             let problem = match body.read(buffer) {
                 Ok(0) if self.size.is_none_or(|size| size == self.position) => {
                     self.body = None;
-                    self.check()?;
-                    return Ok(0);
+                    return self.check().map(|()| 0).inspect_err(|_| self.fail());
                 }
                 Ok(0) => io::Error::new(io::ErrorKind::UnexpectedEof, "the blob ended early"),
                 Ok(count) => {
-                    self.hasher.update(&buffer[..count]);
-                    self.position += count as u64;
-                    if self.size.is_some_and(|size| self.position > size) {
-                        self.body = None;
-                        return Err(self.error(Reason::WrongBytes {
-                            expected: self.digest.clone(),
-                            found: "more bytes than were announced".to_owned(),
-                        }));
-                    }
-                    return Ok(count);
+                    return self.take(&buffer[..count]).map(|()| count).inspect_err(|_| self.fail());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => error,
             };
-            // Whoever reads on after an error must not take the end of this part for the end of the blob.
             if let Err(error) = self.resume(problem) {
-                self.body = Some(AnswerBody::new(Failed));
+                self.fail();
                 return Err(error);
             }
         }
         Ok(0)
+    }
+}
+
+impl BlobReader {
+    /// Whoever reads on after an error must not take the end of this part for the end of the blob.
+    fn fail(&mut self) {
+        self.body = Some(AnswerBody::new(Failed));
     }
 }
 
@@ -143,10 +267,20 @@ impl Read for Failed {
 fn request(
     session: &Session,
     repository: &Repository,
+    place: &Place,
     digest: &Digest,
     start: u64,
+    until: Option<SystemTime>,
 ) -> Result<(AnswerBody, Option<u64>), RegistryError> {
-    let call = Call::new(repository, Operation::ReadBlob(digest.clone()), Scope::pull(repository));
+    let call = |repository| Call {
+        until,
+        ..session.call(repository, Operation::ReadBlob(digest.clone()), Scope::pull(repository))
+    };
+    let (call, repository) = match place {
+        Place::Registry(repository) => (call(repository), repository),
+        Place::Mirror(repository) => (call(repository).once(), repository),
+        Place::Elsewhere(address) => return foreign::request(session, &call(repository), address, start),
+    };
     let range = format!("bytes={start}-");
     let ranged = |request: http::request::Builder| {
         if start > 0 {
@@ -165,7 +299,11 @@ fn request(
     )
 }
 
-fn take(address: &Uri, answer: Response<AnswerBody>, start: u64) -> Result<(AnswerBody, Option<u64>), Reason> {
+pub(crate) fn take(
+    address: &Uri,
+    answer: Response<AnswerBody>,
+    start: u64,
+) -> Result<(AnswerBody, Option<u64>), Reason> {
     match answer.status() {
         StatusCode::OK => {
             let size = answer::content_length(answer.headers());

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::limits::Permit;
+
 /// The body of a request.
 #[derive(Default)]
 pub struct Body(pub(crate) BodyKind);
@@ -94,12 +96,24 @@ impl fmt::Debug for Body {
 }
 
 /// The body of an answer, read from the connection as it is asked for.
-pub struct AnswerBody(Box<dyn Read + Send>);
+pub struct AnswerBody {
+    reader: Box<dyn Read + Send>,
+    permit: Option<Permit>,
+}
 
 impl AnswerBody {
     /// Makes a body of what `reader` gives.
     pub fn new(reader: impl Read + Send + 'static) -> Self {
-        Self(Box::new(reader))
+        Self {
+            reader: Box::new(reader),
+            permit: None,
+        }
+    }
+
+    /// Keeps a place among the requests under way until the body ends.
+    pub(crate) fn holding(mut self, permit: Permit) -> Self {
+        self.permit = Some(permit);
+        self
     }
 
     /// Reads everything, but no more than `limit` bytes.
@@ -108,7 +122,7 @@ impl AnswerBody {
     /// When reading fails, or with [`io::ErrorKind::FileTooLarge`] when there is more.
     pub fn read_at_most(self, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.0.take(limit + 1).read_to_end(&mut bytes)?;
+        self.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
@@ -121,7 +135,11 @@ impl AnswerBody {
 
 impl Read for AnswerBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        let result = self.reader.read(buffer);
+        if !buffer.is_empty() && !matches!(result, Ok(1..)) {
+            self.permit = None;
+        }
+        result
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Read},
     sync::Arc,
+    time::Duration,
 };
 
 use http::{
@@ -18,13 +19,17 @@ use crate::{
     answer::{self, MAX_MANIFEST},
     blob::{BlobReader, build},
     body::{AnswerBody, Body},
+    cancellation::Cancellation,
     descriptor::{Descriptor, MANIFEST_TYPES, RawManifest},
     error::{ClientError, Operation, Reason, RegistryError},
+    foreign,
     http_client::{Http, origin_text},
     policy::HttpPolicy,
+    progress::Progress,
     push,
     session::{Call, Root, Session},
     tags,
+    terms::Terms,
     upload::BlobUpload,
 };
 
@@ -58,31 +63,64 @@ impl Client {
         &self.session.http
     }
 
+    /// Makes a client that shares everything with this one, but ends each operation after `limit`: attempts and waits
+    /// included, for a blob from its opening to its last byte. The error is a
+    /// [deadline](RegistryError::is_deadline) then.
+    #[must_use]
+    pub fn with_time_limit(&self, limit: Duration) -> Self {
+        self.with_terms(|terms| terms.time_limit = Some(limit))
+    }
+
+    /// Makes a client that shares everything with this one, but whose operations `cancellation` ends.
+    #[must_use]
+    pub fn with_cancellation(&self, cancellation: Cancellation) -> Self {
+        self.with_terms(|terms| terms.cancellation = Some(cancellation))
+    }
+
+    /// Makes a client that shares everything with this one, and tells `listener` how its operations go on.
+    ///
+    /// The listener is called by whoever moves the bytes, for every few of them, and should be quick.
+    #[must_use]
+    pub fn with_progress(&self, listener: impl Fn(Progress<'_>) + Send + Sync + 'static) -> Self {
+        self.with_terms(|terms| terms.listener = Some(Arc::new(listener)))
+    }
+
+    fn with_terms(&self, change: impl FnOnce(&mut Terms)) -> Self {
+        let mut session = Session::clone(&self.session);
+        change(&mut session.terms);
+        Self {
+            session: Arc::new(session),
+        }
+    }
+
     /// Asks for a manifest's digest, type and size; `None` when there is no such manifest or repository.
     ///
     /// # Errors
     /// When the registry does not answer with either.
     pub fn head(&self, reference: &Reference) -> Result<Option<Descriptor>, RegistryError> {
-        let call = read_manifest(reference);
-        let described = self.session.run(
-            &call,
+        let found = self.mirrored(reference, |reference, call| self.head_at(reference, &call))?;
+        match found {
+            None => Ok(None),
+            Some(Described::Fully(descriptor)) => Ok(Some(descriptor)),
+            // Some registries leave the digest to whoever reads the manifest.
+            Some(Described::WithoutDigest) => Ok(self.manifest(reference)?.map(|manifest| Descriptor {
+                size: Some(manifest.bytes.len() as u64),
+                media_type: manifest.media_type,
+                digest: manifest.digest,
+            })),
+        }
+    }
+
+    fn head_at(&self, reference: &Reference, call: &Call<'_>) -> Result<Option<Described>, RegistryError> {
+        self.session.run(
+            call,
             |root| manifest_request(Method::HEAD, root, reference),
             |_, answer| match answer.status() {
                 StatusCode::OK => describe(reference, &answer).map(Some),
                 StatusCode::NOT_FOUND => Ok(None),
                 _ => Err(answer::failure(answer)),
             },
-        )?;
-        match described {
-            None => Ok(None),
-            Some(Some(descriptor)) => Ok(Some(descriptor)),
-            // Some registries leave the digest to whoever reads the manifest.
-            Some(None) => Ok(self.manifest(reference)?.map(|manifest| Descriptor {
-                size: Some(manifest.bytes.len() as u64),
-                media_type: manifest.media_type,
-                digest: manifest.digest,
-            })),
-        }
+        )
     }
 
     /// Reads a manifest or index; `None` when there is no such manifest or repository.
@@ -91,15 +129,43 @@ impl Client {
     /// When the registry does not answer with either, when the bytes are not those of the digest asked for or
     /// announced, or more than 4 MiB.
     pub fn manifest(&self, reference: &Reference) -> Result<Option<RawManifest>, RegistryError> {
-        self.session.run(
-            &read_manifest(reference),
-            |root| manifest_request(Method::GET, root, reference),
-            |address, answer| match answer.status() {
-                StatusCode::OK => take_manifest(reference, address, answer).map(Some),
-                StatusCode::NOT_FOUND => Ok(None),
-                _ => Err(answer::failure(answer)),
-            },
-        )
+        self.mirrored(reference, |reference, call| {
+            self.session.run(
+                &call,
+                |root| manifest_request(Method::GET, root, reference),
+                |address, answer| match answer.status() {
+                    StatusCode::OK => take_manifest(reference, address, answer).map(Some),
+                    StatusCode::NOT_FOUND => Ok(None),
+                    _ => Err(answer::failure(answer)),
+                },
+            )
+        })
+    }
+
+    /// Asks the mirrors and then the registry itself, until one has it.
+    fn mirrored<T>(
+        &self,
+        reference: &Reference,
+        ask: impl Fn(&Reference, Call<'_>) -> Result<Option<T>, RegistryError>,
+    ) -> Result<Option<T>, RegistryError> {
+        let (session, policy) = (&self.session, self.session.http.policy());
+        let by_digest = reference.digest().is_some();
+        for place in session.mirrors.places(policy, reference.repository(), by_digest) {
+            let there = reference.with_repository(&place);
+            match ask(&there, self.read_manifest(&there).once()) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => session.terms.tell(Progress::MirrorFailed { repository: &place }),
+                Err(error) if error.is_over() => return Err(error),
+                Err(error) => session.mirror_failed(&place, &error),
+            }
+        }
+        ask(reference, self.read_manifest(reference))
+    }
+
+    fn read_manifest<'a>(&self, reference: &'a Reference) -> Call<'a> {
+        let repository = reference.repository();
+        let operation = Operation::ReadManifest(reference.identifier());
+        self.session.call(repository, operation, Scope::pull(repository))
     }
 
     /// Starts to read a blob.
@@ -107,7 +173,24 @@ impl Client {
     /// # Errors
     /// When the registry does not have it or does not answer. Later errors come from reading.
     pub fn blob(&self, repository: &Repository, digest: &Digest) -> Result<BlobReader, RegistryError> {
-        BlobReader::open(&self.session, repository, digest)
+        BlobReader::open(&self.session, repository, digest, Vec::new())
+    }
+
+    /// Starts to read a blob that a manifest says is at `urls`, too, as it does of a foreign layer. The registry is
+    /// asked first.
+    ///
+    /// The addresses get no credentials. They are not followed from https to http, nor from a public registry into a
+    /// private network.
+    ///
+    /// # Errors
+    /// When neither has it; the error is that of the last address then.
+    pub fn foreign_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        urls: &[String],
+    ) -> Result<BlobReader, RegistryError> {
+        BlobReader::open(&self.session, repository, digest, foreign::addresses(urls))
     }
 
     /// Returns the size of a blob if the repository has it.
@@ -116,14 +199,18 @@ impl Client {
     /// When the registry does not answer.
     pub fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<Option<u64>, RegistryError> {
         let operation = Operation::ReadBlob(digest.clone());
-        push::exists(
-            &self.session,
-            &Call::new(repository, operation, Scope::pull(repository)),
-            digest,
-        )
+        let call = self.session.call(repository, operation, Scope::pull(repository));
+        let found = push::exists(&self.session, &call, digest)?;
+        let now = self.session.http.policy().clock.now();
+        self.session.facts.note(now, repository, digest, found.is_some());
+        Ok(found)
     }
 
-    /// Uploads a blob of `size` bytes in one request, unless the repository has it already.
+    /// Brings a blob of `size` bytes to a repository with as few requests as the registry allows.
+    ///
+    /// None, if this client has just seen it there or sent it there; one, if the repository has it, if another one of
+    /// the registry is known to this client to have it (it is mounted then), or if the registry takes blobs in the
+    /// request that starts an upload; else three.
     ///
     /// `open` is called for each attempt and gives the bytes from the start. What it gives is not hashed here: the
     /// registry does that and refuses other bytes.
@@ -137,7 +224,9 @@ impl Client {
         size: u64,
         open: &mut dyn FnMut() -> io::Result<Box<dyn Read + Send>>,
     ) -> Result<(), RegistryError> {
-        push::whole(&self.session, repository, digest, size, open)
+        let operation = Operation::PushBlob(Some(digest.clone()));
+        let call = self.session.call(repository, operation, Scope::push(repository));
+        push::whole(&self.session, &call, digest, size, open)
     }
 
     /// Starts an upload of a blob whose size is not known.
@@ -153,7 +242,7 @@ impl Client {
     /// # Errors
     /// When the registry does not answer.
     pub fn mount_blob(&self, from: &Repository, to: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
-        push::mount(&self.session, from, to, digest)
+        push::mount(&self.session, from, to, digest, None)
     }
 
     /// Writes a manifest or index under a tag or its digest, and returns its digest.
@@ -168,7 +257,7 @@ impl Client {
     ) -> Result<Digest, RegistryError> {
         let repository = reference.repository();
         let operation = Operation::PushManifest(reference.identifier());
-        let call = Call::new(repository, operation, Scope::push(repository));
+        let call = self.session.call(repository, operation, Scope::push(repository));
         let digest = Digest::from_sha256_bytes(Sha256::digest(bytes).into());
         if let Some(expected) = reference.digest().filter(|expected| **expected != digest) {
             return Err(call.error(Reason::Local(io::Error::new(
@@ -185,7 +274,11 @@ impl Client {
             },
             |_, answer| match answer.status() {
                 StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(digest.clone()),
-                _ => Err(answer::failure(answer)),
+                _ => {
+                    // A blob may be gone that was thought to be there.
+                    self.session.facts.forget(repository);
+                    Err(answer::failure(answer))
+                }
             },
         )
     }
@@ -216,7 +309,7 @@ impl Client {
         let repository = reference.repository();
         let operation = Operation::Delete(reference.identifier());
         self.session.run(
-            &Call::new(repository, operation, Scope::delete(repository)),
+            &self.session.call(repository, operation, Scope::delete(repository)),
             |root| {
                 let address = root.address(repository, &format!("manifests/{}", reference.identifier()))?;
                 build(Request::delete(address).body(Body::empty()))
@@ -236,7 +329,7 @@ impl Client {
         let repository = reference.repository();
         let operation = Operation::CheckRead(reference.identifier());
         self.session.run(
-            &Call::new(repository, operation, Scope::pull(repository)),
+            &self.session.call(repository, operation, Scope::pull(repository)),
             |root| manifest_request(Method::GET, root, reference),
             |address, answer| match answer.status() {
                 StatusCode::OK => take_manifest(reference, address, answer).map(|_| ()),
@@ -250,20 +343,13 @@ impl Client {
     /// # Errors
     /// When it can't.
     pub fn check_write(&self, repository: &Repository) -> Result<(), RegistryError> {
-        let call = Call::new(repository, Operation::CheckWrite, Scope::push(repository));
+        let call = self
+            .session
+            .call(repository, Operation::CheckWrite, Scope::push(repository));
         let upload = push::start(&self.session, &call)?;
         push::cancel(&self.session, &call, &upload);
         Ok(())
     }
-}
-
-fn read_manifest(reference: &Reference) -> Call<'_> {
-    let repository = reference.repository();
-    Call::new(
-        repository,
-        Operation::ReadManifest(reference.identifier()),
-        Scope::pull(repository),
-    )
 }
 
 fn manifest_request(method: Method, root: &Root<'_>, reference: &Reference) -> Result<Request<Body>, Reason> {
@@ -272,9 +358,15 @@ fn manifest_request(method: Method, root: &Root<'_>, reference: &Reference) -> R
     build(request.header(ACCEPT, MANIFEST_TYPES).body(Body::empty()))
 }
 
-fn describe<B>(reference: &Reference, answer: &Response<B>) -> Result<Option<Descriptor>, Reason> {
+/// What the head of an answer tells about a manifest.
+enum Described {
+    Fully(Descriptor),
+    WithoutDigest,
+}
+
+fn describe<B>(reference: &Reference, answer: &Response<B>) -> Result<Described, Reason> {
     let Some(digest) = answer::content_digest(answer.headers()) else {
-        return Ok(None);
+        return Ok(Described::WithoutDigest);
     };
     if let Some(expected) = reference.digest().filter(|expected| **expected != digest) {
         return Err(Reason::WrongBytes {
@@ -282,7 +374,7 @@ fn describe<B>(reference: &Reference, answer: &Response<B>) -> Result<Option<Des
             found: digest.to_string(),
         });
     }
-    Ok(Some(Descriptor {
+    Ok(Described::Fully(Descriptor {
         digest,
         media_type: answer::media_type(answer.headers()),
         size: answer::content_length(answer.headers()),

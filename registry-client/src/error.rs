@@ -5,7 +5,7 @@ use std::{fmt, io, time::Duration};
 use http::StatusCode;
 use registry_auth::{Digest, InvalidOrigin, KeychainError, RegistryHost, Repository, TokenError};
 
-use crate::http_error::HttpError;
+use crate::http_error::{HttpError, HttpErrorKind};
 
 /// Why an operation on a registry failed: what was done, where, why, and whether trying again may help.
 ///
@@ -227,6 +227,28 @@ impl RegistryError {
     /// Returns whether the registry does not have what was asked for.
     pub fn is_not_found(&self) -> bool {
         matches!(&self.0.reason, Reason::Status { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+
+    /// Returns whether the operation was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.http_kind() == Some(HttpErrorKind::Cancelled)
+    }
+
+    /// Returns whether the operation took longer than it may.
+    pub fn is_deadline(&self) -> bool {
+        self.http_kind() == Some(HttpErrorKind::Deadline)
+    }
+
+    /// Returns whether no other attempt or place is worth a try.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_cancelled() || self.is_deadline() || matches!(self.reason(), Reason::Local(_))
+    }
+
+    fn http_kind(&self) -> Option<HttpErrorKind> {
+        match &self.0.reason {
+            Reason::Http(error) => Some(error.kind),
+            _ => None,
+        }
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {

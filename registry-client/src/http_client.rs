@@ -10,10 +10,13 @@ use registry_auth::{Origin, Scheme};
 
 use crate::{
     agent::Agents,
+    answer,
     body::{AnswerBody, Body},
     http_error::{HttpError, HttpErrorKind},
+    limits::Limiter,
     location,
     policy::HttpPolicy,
+    terms::RequestTerms,
 };
 
 /// Carries one request to its host and brings the answer back.
@@ -35,6 +38,7 @@ pub trait Transport: Send + Sync {
 pub struct Http {
     policy: Arc<HttpPolicy>,
     transport: Arc<dyn Transport>,
+    limiter: Arc<Limiter>,
 }
 
 impl Http {
@@ -51,6 +55,7 @@ impl Http {
         Self {
             policy: Arc::new(policy.clone()),
             transport,
+            limiter: Arc::new(Limiter::new(policy)),
         }
     }
 
@@ -61,10 +66,25 @@ impl Http {
 
     /// Sends one request and returns the answer, whatever its status; nothing is tried again or followed.
     ///
+    /// Waits where the policy limits what the host is asked for. [`RequestTerms`] as an extension of the request
+    /// say when it must end.
+    ///
     /// # Errors
     /// When there is no answer. Errors of the answer's body come from reading it.
     pub fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, HttpError> {
-        self.transport.send(request)
+        let host = match Origin::of(request.uri()) {
+            Ok(origin) => format!("{}:{}", origin.host(), origin.port()),
+            Err(_) => String::new(),
+        };
+        let terms = request.extensions().get::<RequestTerms>().cloned().unwrap_or_default();
+        let permit = self.limiter.enter(&self.policy, &host, request.method(), &terms)?;
+        let answer = self.transport.send(request)?;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS
+            && let Some(time) = answer::retry_after(answer.headers())
+        {
+            self.limiter.pause(&permit, time);
+        }
+        Ok(answer.map(|body| body.holding(permit)))
     }
 
     /// Sends a request without a body (`GET` or `HEAD`), and follows up to ten redirects.
@@ -90,6 +110,9 @@ impl Http {
             if !same_origin {
                 parts.headers.remove(AUTHORIZATION);
                 parts.headers.remove(COOKIE);
+                let mut terms = parts.extensions.get::<RequestTerms>().cloned().unwrap_or_default();
+                terms.led_by = terms.led_by.or_else(|| Origin::of(&parts.uri).ok());
+                parts.extensions.insert(terms);
             }
             if answer.status() == StatusCode::SEE_OTHER && parts.method != Method::HEAD {
                 parts.method = Method::GET;

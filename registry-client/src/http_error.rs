@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io};
 
+use crate::{resolver::PrivateNetwork, watched::Cancelled};
+
 /// Why a request got no answer, or its answer broke off. Never holds a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind} ({origin})")]
@@ -33,6 +35,10 @@ pub enum HttpErrorKind {
     Tls,
     /// Nothing came or went for too long.
     Timeout,
+    /// The operation took longer than it may.
+    Deadline,
+    /// The operation was cancelled.
+    Cancelled,
     /// The connection broke.
     Broken,
     /// The server does not speak http as it should.
@@ -62,6 +68,8 @@ impl fmt::Display for HttpErrorKind {
             }
             Self::Tls => "cannot speak TLS with the server; it may speak plain http",
             Self::Timeout => "the server did not answer in time",
+            Self::Deadline => "it took longer than it may; allow it more time, or look why the server is slow",
+            Self::Cancelled => "it was cancelled",
             Self::Broken => "the connection broke",
             Self::Protocol => "the server's answer is not understood",
             Self::Redirect => "the redirect is not followed",
@@ -110,6 +118,12 @@ fn inner_kind(error: &io::Error) -> Option<HttpErrorKind> {
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<ureq::Error>() {
             return Some(crate::agent::kind_of(error));
+        }
+        if error.is::<Cancelled>() {
+            return Some(HttpErrorKind::Cancelled);
+        }
+        if error.is::<PrivateNetwork>() {
+            return Some(HttpErrorKind::Redirect);
         }
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(rustls_kind(tls));

@@ -15,8 +15,11 @@
 //! ```
 //!
 //! - Operations: [`Client`]; what they give: [`Descriptor`], [`RawManifest`], [`BlobReader`], [`BlobUpload`].
-//! - How connections are made: [`HttpPolicy`], [`ProxyPolicy`], [`RetryPolicy`], [`Clock`].
-//! - Requests to what is no registry: [`Http`], [`Body`], [`AnswerBody`]; what carries them: [`Transport`].
+//! - When they end and who hears of them: [`Client::with_time_limit`], [`Cancellation`], [`Progress`].
+//! - How connections are made: [`HttpPolicy`], [`HostPolicy`], [`ProxyPolicy`], [`RetryPolicy`], [`Clock`]; how much a host
+//!   is asked for: [`HostLimits`]; where else to ask: [`Mirror`].
+//! - Requests to what is no registry: [`Http`], [`Body`], [`AnswerBody`]; what carries them: [`Transport`] under
+//!   [`RequestTerms`].
 //! - Credential helpers as processes: [`HelperPrograms`].
 //! - Why it failed: [`RegistryError`] with [`Operation`] and [`Reason`]; [`HttpError`].
 //!
@@ -30,31 +33,48 @@ mod answer;
 mod authorization;
 mod blob;
 mod body;
+mod cancellation;
 mod client;
 mod clock;
 mod descriptor;
 mod error;
+mod facts;
+mod foreign;
 mod helper_programs;
+mod host_policy;
 mod http_client;
 mod http_error;
+mod limits;
 mod location;
+mod mirror;
+mod pace;
 mod policy;
+mod progress;
 mod proxy;
 mod push;
+mod resolver;
 mod retry;
 mod session;
 mod tags;
+mod terms;
 mod tls;
 mod upload;
+mod watched;
 
 pub use blob::BlobReader;
 pub use body::{AnswerBody, Body};
+pub use cancellation::Cancellation;
 pub use client::Client;
 pub use clock::{Clock, SystemClock};
 pub use descriptor::{Descriptor, RawManifest};
 pub use error::{ClientError, Operation, Reason, RegistryError, ServerError};
 pub use helper_programs::HelperPrograms;
+pub use host_policy::{ClientCertificate, HostPolicy};
 pub use http_client::{Http, Transport};
 pub use http_error::{HttpError, HttpErrorKind};
+pub use limits::HostLimits;
+pub use mirror::Mirror;
 pub use policy::{HttpPolicy, ProxyPolicy, RetryPolicy};
+pub use progress::Progress;
+pub use terms::RequestTerms;
 pub use upload::BlobUpload;

@@ -4,7 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use registry_auth::RealmPolicy;
 
-use crate::clock::{Clock, SystemClock};
+use crate::{
+    clock::{Clock, SystemClock},
+    host_policy::HostPolicy,
+    limits::HostLimits,
+    mirror::Mirror,
+};
 
 /// How connections are made: one value for everything that speaks http.
 ///
@@ -26,12 +31,25 @@ pub struct HttpPolicy {
     pub connect_timeout: Duration,
     /// How long a connection may stand still: waiting for an answer, or in the middle of a body in either direction.
     pub idle_timeout: Duration,
+    /// The fewest bytes a second that a body must come or go with, averaged over each `idle_timeout` that is spent
+    /// waiting for the other side. A slower server counts as one that does not answer.
+    pub lowest_rate: u64,
+    /// How long an operation may take altogether, attempts and waits included, unless it moves a blob.
+    ///
+    /// Blobs take as long as they are large; [`Client::with_time_limit`](crate::Client::with_time_limit) limits them.
+    pub operation_timeout: Duration,
     /// Certificates (PEM, each text one or more) of authorities trusted besides the built-in ones.
     pub extra_ca_pems: Vec<Vec<u8>>,
     /// Hosts (`HOST` for every port, or `HOST:PORT`) that are spoken to with plain http only.
     pub plain_http_hosts: Vec<String>,
     /// Hosts whose certificate is not checked and that may speak plain http instead.
     pub insecure_hosts: Vec<String>,
+    /// What holds for single hosts besides: authorities, client certificates. The first entry that fits counts.
+    pub hosts: Vec<HostPolicy>,
+    /// How much a host (`HOST`, `HOST:PORT`, or `*` for all that have no own entry) is asked for at a time.
+    pub limits: Vec<(String, HostLimits)>,
+    /// Where manifests and blobs of a registry are asked for before the registry itself.
+    pub mirrors: Vec<Mirror>,
     /// The proxies; none by default, whatever the environment says.
     pub proxy: ProxyPolicy,
     /// When and how often a failed request is tried again.
@@ -50,7 +68,12 @@ impl Default for HttpPolicy {
             user_agent: concat!("kpack-flow/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(120),
+            lowest_rate: 1 << 10,
+            operation_timeout: Duration::from_secs(600),
             extra_ca_pems: Vec::new(),
+            hosts: Vec::new(),
+            limits: Vec::new(),
+            mirrors: Vec::new(),
             plain_http_hosts: Vec::new(),
             insecure_hosts: Vec::new(),
             proxy: ProxyPolicy::default(),
@@ -72,6 +95,12 @@ impl HttpPolicy {
         list.iter()
             .any(|listed| listed.eq_ignore_ascii_case(host) || listed.eq_ignore_ascii_case(name))
     }
+
+    /// Finds what holds for `host` (`NAME:PORT`) alone: its place among the entries.
+    pub(crate) fn host_place(&self, host: &str) -> Option<usize> {
+        let fits = |own: &HostPolicy| Self::lists(std::slice::from_ref(&own.host), host);
+        self.hosts.iter().position(fits)
+    }
 }
 
 impl fmt::Debug for HttpPolicy {
@@ -83,6 +112,11 @@ impl fmt::Debug for HttpPolicy {
             .field("extra_ca_pems", &self.extra_ca_pems.len())
             .field("plain_http_hosts", &self.plain_http_hosts)
             .field("insecure_hosts", &self.insecure_hosts)
+            .field("lowest_rate", &self.lowest_rate)
+            .field("operation_timeout", &self.operation_timeout)
+            .field("hosts", &self.hosts)
+            .field("limits", &self.limits)
+            .field("mirrors", &self.mirrors)
             .field("proxy", &self.proxy)
             .field("retry", &self.retry)
             .finish_non_exhaustive()

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read},
     sync::Arc,
+    time::SystemTime,
 };
 
 use http::{
@@ -17,8 +18,8 @@ use crate::{
     body::{AnswerBody, Body},
     error::{Operation, Reason, RegistryError},
     location,
-    retry::Attempts,
-    session::{Call, Session},
+    progress::Progress,
+    session::{Begun, Call, Session},
 };
 
 const BYTES: &str = "application/octet-stream";
@@ -40,8 +41,8 @@ pub(crate) fn exists(session: &Session, call: &Call<'_>, digest: &Digest) -> Res
 
 /// Starts an upload and returns where it goes on.
 pub(crate) fn start(session: &Session, call: &Call<'_>) -> Result<Uri, RegistryError> {
-    if let Some(address) = session.take_upload(call.repository) {
-        return Ok(address);
+    if let Some(begun) = session.take_upload(call.repository, None) {
+        return Ok(begun.address);
     }
     session.run(
         call,
@@ -60,34 +61,132 @@ fn next(address: &Uri, answer: &Response<AnswerBody>) -> Result<Uri, Reason> {
     location::follow(address, target)
 }
 
-/// Sends a blob in one request, with all that goes before it, as often as the policy allows.
+/// How large a blob may be that is sent along with the request that starts its upload, to find out whether the
+/// registry takes it that way. One that does not only gets so many bytes twice.
+const TRIAL: u64 = 64 << 10;
+
+/// Gives the bytes of a blob from the start.
+pub(crate) type Open<'a> = dyn FnMut() -> io::Result<Box<dyn Read + Send>> + 'a;
+
+/// Brings a blob to a repository with as few requests as possible, as often as the policy allows.
 pub(crate) fn whole(
     session: &Session,
-    repository: &Repository,
+    call: &Call<'_>,
     digest: &Digest,
     size: u64,
-    open: &mut dyn FnMut() -> io::Result<Box<dyn Read + Send>>,
+    open: &mut Open<'_>,
 ) -> Result<(), RegistryError> {
-    let call = Call::new(
-        repository,
-        Operation::PushBlob(Some(digest.clone())),
-        Scope::push(repository),
-    );
-    let policy = session.http.policy();
-    let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
+    let repository = call.repository;
+    let now = || session.http.policy().clock.now();
+    let mut attempts = session.attempts(call);
+    let mut known = session.facts.holds(now(), repository, digest);
+    if known.is_none()
+        && let Some(from) = session.facts.elsewhere(now(), repository, digest)
+    {
+        // Also where the blob is there already, this is the one request that it takes.
+        match mount(session, &from, repository, digest, call.until) {
+            Ok(true) => return Ok(()),
+            Err(error) if error.is_over() => return Err(error),
+            // The blob can still be sent.
+            Ok(false) | Err(_) => {}
+        }
+    }
     loop {
-        // After a break this also tells whether the blob did arrive, and whether the token still counts.
-        if exists(session, &call, digest)?.is_some() {
+        let begun = session.take_upload(repository, Some(digest));
+        // After a refused mount the blob may still be there: not every registry mounts. After a break this also tells whether the blob did arrive, and whether the token still counts.
+        let there = match known.take() {
+            Some(there) => there,
+            None => exists(session, call, digest)?.is_some(),
+        };
+        if there {
+            if let Some(begun) = begun {
+                session.keep_upload(repository, begun);
+            }
+            session.facts.note(now(), repository, digest, true);
+            session.terms.tell(Progress::Present { repository, digest });
             return Ok(());
         }
-        let error = match start(session, &call).and_then(|upload| close(session, &call, &upload, digest, size, open)) {
-            Ok(()) => return Ok(()),
+        let sent = match begun {
+            Some(begun) => close(session, call, &begun.address, digest, size, open),
+            None => send(session, call, digest, size, open),
+        };
+        let error = match sent {
+            Ok(()) => {
+                session.facts.note(now(), repository, digest, true);
+                return Ok(());
+            }
             Err(error) => error,
         };
-        if !(error.is_retryable() && attempts.wait(error.retry_after())) {
+        if !session.again(call, &mut attempts, &error) {
             return Err(error);
         }
     }
+}
+
+/// Starts an upload and closes it: in one request where the registry takes that, else in two.
+fn send(
+    session: &Session,
+    call: &Call<'_>,
+    digest: &Digest,
+    size: u64,
+    open: &mut Open<'_>,
+) -> Result<(), RegistryError> {
+    let registry = call.repository.registry();
+    let takes_whole = session.takes_whole(registry);
+    let upload = if takes_whole.unwrap_or(size <= TRIAL) {
+        let begun = at_once(session, call, digest, size, open);
+        match begun {
+            Ok(begun) => {
+                session.note_takes_whole(registry, begun.is_none());
+                match begun {
+                    None => return Ok(()),
+                    Some(upload) => upload,
+                }
+            }
+            // A registry that stumbles over it is asked in the usual way.
+            Err(error) if matches!(error.status(), Some(405 | 411 | 413 | 415 | 501)) => {
+                session.note_takes_whole(registry, false);
+                start(session, call)?
+            }
+            Err(error) => {
+                // Whatever it was, the next attempt is the usual one.
+                if takes_whole.is_none() && error.is_retryable() {
+                    session.note_takes_whole(registry, false);
+                }
+                return Err(error);
+            }
+        }
+    } else {
+        start(session, call)?
+    };
+    close(session, call, &upload, digest, size, open)
+}
+
+/// Sends a blob with the request that starts its upload; gives the upload when the registry only began one.
+fn at_once(
+    session: &Session,
+    call: &Call<'_>,
+    digest: &Digest,
+    size: u64,
+    open: &mut Open<'_>,
+) -> Result<Option<Uri>, RegistryError> {
+    session.run(
+        &call.once(),
+        |root| {
+            let address = root.address(call.repository, "blobs/uploads/")?;
+            let body = body(session, call, digest, size, open)?;
+            build(
+                Request::post(closing(&address, digest)?)
+                    .header(CONTENT_TYPE, BYTES)
+                    .body(body),
+            )
+        },
+        |address, answer| match answer.status() {
+            StatusCode::CREATED => Ok(None),
+            StatusCode::ACCEPTED => next(address, &answer).map(Some),
+            _ => Err(answer::failure(answer)),
+        },
+    )
 }
 
 /// Closes an upload with its last bytes, all of them if there were none before.
@@ -97,20 +196,65 @@ fn close(
     upload: &Uri,
     digest: &Digest,
     size: u64,
-    open: &mut dyn FnMut() -> io::Result<Box<dyn Read + Send>>,
+    open: &mut Open<'_>,
 ) -> Result<(), RegistryError> {
     session.run(
         &call.once(),
         |_| {
-            let reader = open().map_err(Reason::Local)?;
-            let request = Request::put(closing(upload, digest)?).header(CONTENT_TYPE, BYTES);
-            build(request.body(Body::sized(size, reader)))
+            let body = body(session, call, digest, size, open)?;
+            build(
+                Request::put(closing(upload, digest)?)
+                    .header(CONTENT_TYPE, BYTES)
+                    .body(body),
+            )
         },
         |_, answer| match answer.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK => Ok(()),
             _ => Err(answer::failure(answer)),
         },
     )
+}
+
+/// Opens a blob to be sent; whoever listens hears how far it is.
+fn body(session: &Session, call: &Call<'_>, digest: &Digest, size: u64, open: &mut Open<'_>) -> Result<Body, Reason> {
+    let reader = open().map_err(Reason::Local)?;
+    let Some(listener) = session.terms.listener.clone() else {
+        return Ok(Body::sized(size, reader));
+    };
+    let (repository, digest) = (call.repository.clone(), digest.clone());
+    Ok(Body::sized(
+        size,
+        Told {
+            reader,
+            bytes: 0,
+            tell: move |bytes| {
+                listener(Progress::Sent {
+                    repository: &repository,
+                    digest: Some(&digest),
+                    bytes,
+                    size: Some(size),
+                });
+            },
+        },
+    ))
+}
+
+/// Tells how many bytes were read.
+struct Told<R, F> {
+    reader: R,
+    bytes: u64,
+    tell: F,
+}
+
+impl<R: Read, F: FnMut(u64)> Read for Told<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.bytes += count as u64;
+        if count > 0 {
+            (self.tell)(self.bytes);
+        }
+        Ok(count)
+    }
 }
 
 fn closing(upload: &Uri, digest: &Digest) -> Result<Uri, Reason> {
@@ -129,8 +273,7 @@ pub(crate) fn part(
     bytes: &Arc<Vec<u8>>,
     last: Option<&Digest>,
 ) -> Result<Uri, RegistryError> {
-    let policy = session.http.policy();
-    let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
+    let mut attempts = session.attempts(call);
     let (mut upload, mut done) = (upload.clone(), 0);
     loop {
         let body = || Body::shared(bytes, done);
@@ -138,7 +281,7 @@ pub(crate) fn part(
             Ok(next) => return Ok(next),
             Err(error) => error,
         };
-        if !(error.is_retryable() && attempts.wait(error.retry_after())) {
+        if !session.again(call, &mut attempts, &error) {
             return Err(error);
         }
         if let Some(digest) = last
@@ -211,12 +354,15 @@ pub(crate) fn mount(
     from: &Repository,
     to: &Repository,
     digest: &Digest,
+    until: Option<SystemTime>,
 ) -> Result<bool, RegistryError> {
     if from.registry() != to.registry() {
         return Ok(false);
     }
     let scopes: ScopeSet = [Scope::push(to), Scope::pull(from)].into_iter().collect();
-    let call = Call::new(to, Operation::MountBlob(digest.clone(), from.clone()), scopes);
+    let mut call = session.call(to, Operation::MountBlob(digest.clone(), from.clone()), scopes);
+    call.until = until.or(call.until);
+    let now = session.http.policy().clock.now();
     let started = session.run(
         &call,
         |root| {
@@ -233,10 +379,19 @@ pub(crate) fn mount(
         },
     );
     match started {
-        Ok(None) => Ok(true),
-        Ok(Some(upload)) => {
+        Ok(None) => {
+            session.facts.note(now, to, digest, true);
+            session.terms.tell(Progress::Mounted {
+                repository: to,
+                digest,
+                from,
+            });
+            Ok(true)
+        }
+        Ok(Some(address)) => {
             // The registry has begun an upload instead, which the next one continues.
-            session.keep_upload(to, upload);
+            let digest = digest.clone();
+            session.keep_upload(to, Begun { digest, address });
             Ok(false)
         }
         // Not allowed to read there, or mounts are not known here: the blob can still be sent.

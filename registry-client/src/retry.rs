@@ -2,22 +2,24 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{clock::Clock, policy::RetryPolicy};
+use crate::{clock::Clock, policy::RetryPolicy, terms::RequestTerms};
 
 /// Counts the attempts of one operation and the time spent waiting between them.
 #[derive(Debug)]
 pub(crate) struct Attempts<'a> {
     policy: &'a RetryPolicy,
     clock: &'a dyn Clock,
+    terms: RequestTerms,
     made: u32,
     waited: Duration,
 }
 
 impl<'a> Attempts<'a> {
-    pub(crate) fn new(policy: &'a RetryPolicy, clock: &'a dyn Clock) -> Self {
+    pub(crate) fn new(policy: &'a RetryPolicy, clock: &'a dyn Clock, terms: RequestTerms) -> Self {
         Self {
             policy,
             clock,
+            terms,
             made: 1,
             waited: Duration::ZERO,
         }
@@ -25,8 +27,9 @@ impl<'a> Attempts<'a> {
 
     /// Waits for the next attempt, for `asked` if the server said how long; `false` when there is none left.
     ///
-    /// A wait that does not fit into what is left of the budget is not begun.
-    pub(crate) fn wait(&mut self, asked: Option<Duration>) -> bool {
+    /// A wait that does not fit into what is left of the budget or of the operation's time is not begun. `tell`
+    /// hears of it before.
+    pub(crate) fn wait(&mut self, asked: Option<Duration>, tell: impl FnOnce(Duration)) -> bool {
         if self.made >= self.policy.attempts {
             return false;
         }
@@ -34,7 +37,13 @@ impl<'a> Attempts<'a> {
         if self.waited + wait > self.policy.budget {
             return false;
         }
-        self.clock.sleep(wait);
+        match self.terms.time_left("", self.clock) {
+            Ok(left) if left.is_none_or(|left| left > wait) => tell(wait),
+            _ => return false,
+        }
+        if self.terms.wait("", self.clock, wait).is_err() {
+            return false;
+        }
         self.made += 1;
         self.waited += wait;
         true
@@ -77,8 +86,13 @@ mod tests {
     #[test]
     fn waits_grow_threefold_until_the_attempts_are_used_up() {
         let (policy, clock) = (RetryPolicy::default(), Recorder::default());
-        let mut attempts = Attempts::new(&policy, &clock);
-        assert!(attempts.wait(None) && attempts.wait(None) && attempts.wait(None) && !attempts.wait(None));
+        let mut attempts = Attempts::new(&policy, &clock, RequestTerms::default());
+        assert!(
+            attempts.wait(None, |_| ())
+                && attempts.wait(None, |_| ())
+                && attempts.wait(None, |_| ())
+                && !attempts.wait(None, |_| ())
+        );
         let waits: Vec<_> = clock
             .0
             .lock()
@@ -92,9 +106,9 @@ mod tests {
     #[test]
     fn a_wait_that_the_server_asks_for_is_kept_if_the_budget_allows_it() {
         let (policy, clock) = (RetryPolicy::default(), Recorder::default());
-        let mut attempts = Attempts::new(&policy, &clock);
-        assert!(attempts.wait(Some(Duration::from_secs(100))));
-        assert!(!attempts.wait(Some(Duration::from_secs(30))));
+        let mut attempts = Attempts::new(&policy, &clock, RequestTerms::default());
+        assert!(attempts.wait(Some(Duration::from_secs(100)), |_| ()));
+        assert!(!attempts.wait(Some(Duration::from_secs(30)), |_| ()));
         assert_eq!(
             *clock.0.lock().expect("no test panics here"),
             [Duration::from_secs(100)]

@@ -3,31 +3,46 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use http::{Method, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
-use registry_auth::{Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet};
+use registry_auth::{Digest, Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet};
 
 use crate::{
     answer,
     authorization::{Authorization, Sent},
     body::{AnswerBody, Body},
     error::{Operation, Reason, RegistryError},
+    facts::Facts,
     http_client::{Http, redirect_of},
     http_error::{HttpError, HttpErrorKind},
     location,
+    mirror::Mirrors,
+    progress::Progress,
     retry::Attempts,
+    terms::{RequestTerms, Terms},
 };
 
 /// How many redirects are followed in a row.
 const REDIRECTS: u32 = 10;
 
 /// What all operations of one client share.
+#[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) http: Http,
+    pub(crate) terms: Terms,
+    pub(crate) mirrors: Arc<Mirrors>,
+    pub(crate) facts: Arc<Facts>,
     keychain: Arc<dyn Keychain>,
-    hosts: Mutex<HashMap<RegistryHost, Arc<Host>>>,
-    uploads: Mutex<HashMap<Repository, Vec<Uri>>>,
+    hosts: Arc<Mutex<HashMap<RegistryHost, Arc<Host>>>>,
+    uploads: Arc<Mutex<HashMap<Repository, Vec<Begun>>>>,
+}
+
+/// An upload that was begun for a blob and not used.
+pub(crate) struct Begun {
+    pub(crate) digest: Digest,
+    pub(crate) address: Uri,
 }
 
 /// What was learned about one registry.
@@ -35,6 +50,7 @@ struct Host {
     name: RegistryHost,
     scheme: Mutex<Option<Scheme>>,
     authorization: Mutex<Authorization>,
+    takes_whole: Mutex<Option<bool>>,
 }
 
 /// One operation on a repository.
@@ -47,19 +63,11 @@ pub(crate) struct Call<'a> {
     pub(crate) retry: bool,
     /// Whether redirects of reads are followed.
     pub(crate) follow: bool,
+    /// When it must be over.
+    pub(crate) until: Option<SystemTime>,
 }
 
-impl<'a> Call<'a> {
-    pub(crate) fn new(repository: &'a Repository, operation: Operation, scopes: impl Into<ScopeSet>) -> Self {
-        Self {
-            repository,
-            operation,
-            scopes: scopes.into(),
-            retry: true,
-            follow: true,
-        }
-    }
-
+impl Call<'_> {
     /// Makes the same call without further attempts.
     pub(crate) fn once(&self) -> Self {
         Self {
@@ -105,20 +113,104 @@ impl Session {
     pub(crate) fn new(http: Http, keychain: Arc<dyn Keychain>) -> Self {
         Self {
             http,
+            terms: Terms::default(),
+            mirrors: Arc::default(),
+            facts: Arc::default(),
             keychain,
-            hosts: Mutex::default(),
-            uploads: Mutex::default(),
+            hosts: Arc::default(),
+            uploads: Arc::default(),
         }
     }
 
+    /// Begins an operation: its time runs from here.
+    pub(crate) fn call<'a>(
+        &self,
+        repository: &'a Repository,
+        operation: Operation,
+        scopes: impl Into<ScopeSet>,
+    ) -> Call<'a> {
+        let policy = self.http.policy();
+        let moves_blob = matches!(operation, Operation::ReadBlob(_) | Operation::PushBlob(_));
+        let general = (!moves_blob).then_some(policy.operation_timeout);
+        let limit = self.terms.time_limit.into_iter().chain(general).min();
+        Call {
+            repository,
+            operation,
+            scopes: scopes.into(),
+            retry: true,
+            follow: true,
+            until: limit.map(|limit| policy.clock.now() + limit),
+        }
+    }
+
+    /// Counts the attempts of an operation.
+    pub(crate) fn attempts(&self, call: &Call<'_>) -> Attempts<'_> {
+        let policy = self.http.policy();
+        Attempts::new(&policy.retry, &*policy.clock, self.request_terms(call))
+    }
+
+    /// Tells whether an operation is to be tried again, after it has waited for that.
+    pub(crate) fn again(&self, call: &Call<'_>, attempts: &mut Attempts<'_>, error: &RegistryError) -> bool {
+        error.is_retryable()
+            && attempts.wait(error.retry_after(), |wait| {
+                let repository = call.repository;
+                self.terms.tell(Progress::Waiting { repository, wait });
+            })
+    }
+
+    /// Says that a mirror could not help; one that does not answer is left alone for a while.
+    pub(crate) fn mirror_failed(&self, mirror: &Repository, error: &RegistryError) {
+        if matches!(error.reason(), Reason::Http(_)) || error.status().is_some_and(|status| status >= 500) {
+            self.mirrors.rest(self.http.policy(), mirror.registry());
+        }
+        self.terms.tell(Progress::MirrorFailed { repository: mirror });
+    }
+
+    pub(crate) fn request_terms(&self, call: &Call<'_>) -> RequestTerms {
+        RequestTerms {
+            until: call.until,
+            cancellation: self.terms.cancellation.clone(),
+            led_by: None,
+        }
+    }
+
+    /// Makes the terms of a small request on the way to that of a call, which is never without an end.
+    fn small_terms(&self, call: &Call<'_>) -> RequestTerms {
+        let policy = self.http.policy();
+        let mut terms = self.request_terms(call);
+        let general = policy.clock.now() + policy.operation_timeout;
+        terms.until = Some(terms.until.map_or(general, |until| until.min(general)));
+        terms
+    }
+
     /// Keeps an upload that was begun and not used.
-    pub(crate) fn keep_upload(&self, repository: &Repository, upload: Uri) {
+    pub(crate) fn keep_upload(&self, repository: &Repository, upload: Begun) {
         lock(&self.uploads).entry(repository.clone()).or_default().push(upload);
     }
 
-    /// Takes an upload that was begun and not used.
-    pub(crate) fn take_upload(&self, repository: &Repository) -> Option<Uri> {
-        lock(&self.uploads).get_mut(repository)?.pop()
+    /// Takes an upload that was begun and not used, rather one for this blob.
+    pub(crate) fn take_upload(&self, repository: &Repository, digest: Option<&Digest>) -> Option<Begun> {
+        let mut uploads = lock(&self.uploads);
+        let begun = uploads.get_mut(repository)?;
+        match begun.iter().position(|begun| Some(&begun.digest) == digest) {
+            Some(at) => Some(begun.swap_remove(at)),
+            None => begun.pop(),
+        }
+    }
+
+    /// Tells how a registry is spoken to, as far as that is known.
+    pub(crate) fn scheme(&self, registry: &RegistryHost) -> Scheme {
+        let known = *lock(&self.host(registry).scheme);
+        known.unwrap_or_else(|| self.http.schemes(registry)[0])
+    }
+
+    /// Tells whether a registry is known to take blobs in the request that starts an upload.
+    pub(crate) fn takes_whole(&self, registry: &RegistryHost) -> Option<bool> {
+        *lock(&self.host(registry).takes_whole)
+    }
+
+    pub(crate) fn note_takes_whole(&self, registry: &RegistryHost, takes: bool) {
+        *lock(&self.host(registry).takes_whole) = Some(takes);
     }
 
     /// Sends the request that `build` makes until `read` accepts the answer, as often as the policy allows.
@@ -130,9 +222,8 @@ impl Session {
         mut build: impl FnMut(&Root<'_>) -> Result<Request<Body>, Reason>,
         mut read: impl FnMut(&Uri, Response<AnswerBody>) -> Result<T, Reason>,
     ) -> Result<T, RegistryError> {
-        let policy = self.http.policy();
         let host = self.host(call.repository.registry());
-        let mut attempts = Attempts::new(&policy.retry, &*policy.clock);
+        let mut attempts = self.attempts(call);
         let mut scopes = call.scopes.clone();
         let mut challenged = false;
         loop {
@@ -159,7 +250,7 @@ impl Session {
                 Err(reason) => reason,
             };
             let error = call.error(reason);
-            if !(call.retry && error.is_retryable() && attempts.wait(error.retry_after())) {
+            if !(call.retry && self.again(call, &mut attempts, &error)) {
                 return Err(error);
             }
         }
@@ -172,20 +263,28 @@ impl Session {
         scopes: &ScopeSet,
         build: &mut dyn FnMut(&Root<'_>) -> Result<Request<Body>, Reason>,
     ) -> Result<Attempt, Reason> {
-        let origin = self.origin(host)?;
+        let origin = self.origin(host, call)?;
         let root = Root {
             origin: &origin,
             registry: &host.name,
         };
         let mut request = build(&root)?;
+        request.extensions_mut().insert(self.request_terms(call));
         for _ in 0..=REDIRECTS {
             let mut sent = Sent {
                 to_registry: Origin::of(request.uri())? == origin,
                 header: None,
             };
+            if !sent.to_registry
+                && let Some(terms) = request.extensions_mut().get_mut::<RequestTerms>()
+            {
+                // Redirects and the addresses of uploads: the registry chose them.
+                terms.led_by = Some(origin.clone());
+            }
             if sent.to_registry {
                 let mut authorization = lock(&host.authorization);
-                sent.header = authorization.header(&self.http, &*self.keychain, call.repository, scopes)?;
+                let terms = self.small_terms(call);
+                sent.header = authorization.header(&self.http, &terms, &*self.keychain, call.repository, scopes)?;
             }
             if let Some(header) = &sent.header {
                 request
@@ -207,6 +306,7 @@ impl Session {
             let target = location::follow(&address, target)?;
             let mut next = Request::new(Body::empty());
             (*next.method_mut(), *next.uri_mut(), *next.headers_mut()) = (method, target, headers);
+            next.extensions_mut().insert(self.request_terms(call));
             request = next;
         }
         Err(Reason::Answer("there are more than ten redirects in a row".to_owned()))
@@ -220,7 +320,7 @@ impl Session {
         sent: &Sent,
         answer: &Response<AnswerBody>,
     ) -> Result<bool, Reason> {
-        let origin = self.origin(host)?;
+        let origin = self.origin(host, call)?;
         let mut authorization = lock(&host.authorization);
         let keychain = &*self.keychain;
         let policy = &self.http.policy().realms;
@@ -242,18 +342,19 @@ impl Session {
                 name: name.clone(),
                 scheme: Mutex::default(),
                 authorization: Mutex::default(),
+                takes_whole: Mutex::default(),
             })
         });
         Arc::clone(host)
     }
 
     /// Finds out how the registry is spoken to, at its first use.
-    fn origin(&self, host: &Host) -> Result<Origin, Reason> {
+    fn origin(&self, host: &Host, call: &Call<'_>) -> Result<Origin, Reason> {
         let mut known = lock(&host.scheme);
         let scheme = if let Some(scheme) = *known {
             scheme
         } else {
-            let (scheme, certain) = self.probe(host)?;
+            let (scheme, certain) = self.probe(host, call)?;
             *known = certain.then_some(scheme);
             scheme
         };
@@ -263,7 +364,7 @@ impl Session {
     /// Where both schemes are possible, asks with https first; what the answer asks for is not asked again.
     ///
     /// Tells also whether the result is certain: a server that is down now may speak TLS when it is up again.
-    fn probe(&self, host: &Host) -> Result<(Scheme, bool), Reason> {
+    fn probe(&self, host: &Host, call: &Call<'_>) -> Result<(Scheme, bool), Reason> {
         let schemes = self.http.schemes(&host.name);
         let (last, others) = schemes.split_last().expect("there is always a scheme");
         let mut certain = true;
@@ -271,7 +372,8 @@ impl Session {
             let origin = Origin::of_registry(&host.name, *scheme)?;
             let address = format!("{scheme}://{}/v2/", host.name);
             let request = Request::get(address).body(Body::empty());
-            let request = request.map_err(|_| Reason::Answer("the registry's name is no address".to_owned()))?;
+            let mut request = request.map_err(|_| Reason::Answer("the registry's name is no address".to_owned()))?;
+            request.extensions_mut().insert(self.small_terms(call));
             match self.http.send(request) {
                 Ok(answer) => {
                     let policy = &self.http.policy().realms;
@@ -279,7 +381,14 @@ impl Session {
                     return Ok((*scheme, true));
                 }
                 // A server with the wrong certificate does speak TLS, and must not be spoken to without.
-                Err(error) if error.kind == HttpErrorKind::Certificate => return Err(Reason::Http(error)),
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        HttpErrorKind::Certificate | HttpErrorKind::Deadline | HttpErrorKind::Cancelled
+                    ) =>
+                {
+                    return Err(Reason::Http(error));
+                }
                 Err(error) => certain = error.kind == HttpErrorKind::Tls,
             }
         }

@@ -15,7 +15,7 @@ use crate::{
     error::{Operation, Reason, RegistryError},
     http_client::origin_text,
     location,
-    session::{Call, Session},
+    session::Session,
 };
 
 const MAX_PAGE: u64 = 8 << 20;
@@ -36,7 +36,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Lists all tags, in the registry's order.
 pub(crate) fn list(session: &Session, repository: &Repository) -> Result<Vec<String>, RegistryError> {
-    let call = Call::new(repository, Operation::ListTags, Scope::pull(repository));
+    let call = session.call(repository, Operation::ListTags, Scope::pull(repository));
     let (mut all, mut next) = (Vec::new(), None::<Uri>);
     for _ in 0..MAX_PAGES {
         let (tags, link) = session.run(
@@ -74,7 +74,7 @@ pub(crate) fn referrers(
     repository: &Repository,
     subject: &Digest,
 ) -> Result<Vec<Value>, RegistryError> {
-    let call = Call::new(
+    let call = session.call(
         repository,
         Operation::ListReferrers(subject.clone()),
         Scope::pull(repository),

@@ -7,19 +7,25 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig, ClientConnection, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-use crate::http_error::{HttpError, HttpErrorKind};
+use crate::{
+    host_policy::ClientCertificate,
+    http_error::{HttpError, HttpErrorKind},
+};
 
 /// Makes the configuration that trusts the built-in authorities and those in `pems`.
-pub(crate) fn verifying(pems: &[Vec<u8>]) -> Result<ClientConfig, HttpError> {
+pub(crate) fn verifying(pems: &[&[u8]], own: Option<&ClientCertificate>) -> Result<ClientConfig, HttpError> {
     let refused = |text: &str| HttpError::new("extra certificates", HttpErrorKind::Policy).because(text.to_owned());
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -41,19 +47,40 @@ pub(crate) fn verifying(pems: &[Vec<u8>]) -> Result<ClientConfig, HttpError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| HttpError::new("TLS", HttpErrorKind::Policy).because(error))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    with_client(builder.with_root_certificates(roots), own)
+}
+
+/// Adds the certificate that the other side may ask for.
+fn with_client(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    own: Option<&ClientCertificate>,
+) -> Result<ClientConfig, HttpError> {
+    let Some(own) = own else {
+        return Ok(builder.with_no_client_auth());
+    };
+    // No cause is shown: it might quote the key.
+    let refused = |text: &str| HttpError::new("client certificate", HttpErrorKind::Policy).because(text.to_owned());
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&own.chain_pem).collect();
+    let chain = chain.map_err(|_| refused("the certificate is not well-formed PEM"))?;
+    if chain.is_empty() {
+        return Err(refused(
+            "there is no certificate; it must have lines of BEGIN and END CERTIFICATE",
+        ));
+    }
+    let key = PrivateKeyDer::from_pem_slice(own.key_pem.expose().as_bytes());
+    let key = key.map_err(|_| refused("the key is not well-formed PEM, or is encrypted"))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|_| refused("the key is not one for the certificate"))
 }
 
 /// Makes the configuration that trusts every certificate.
-pub(crate) fn trusting() -> Result<ClientConfig, HttpError> {
+pub(crate) fn trusting(own: Option<&ClientCertificate>) -> Result<ClientConfig, HttpError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| HttpError::new("TLS", HttpErrorKind::Policy).because(error))?;
     let verifier = Arc::new(TrustEveryone(provider));
-    Ok(builder
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth())
+    with_client(builder.dangerous().with_custom_certificate_verifier(verifier), own)
 }
 
 /// Checks signatures, so that the key belongs to the certificate, but not whose certificate it is.

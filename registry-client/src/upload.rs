@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Read, Write},
     sync::Arc,
+    time::SystemTime,
 };
 
 use http::Uri;
@@ -12,6 +13,7 @@ use registry_auth::{Digest, Repository, Scope};
 use crate::{
     body::Body,
     error::{Operation, RegistryError},
+    progress::Progress,
     push,
     session::{Call, Session},
 };
@@ -33,6 +35,7 @@ pub struct BlobUpload {
     buffer: Vec<u8>,
     started: Option<Uri>,
     sent: u64,
+    until: Option<SystemTime>,
 }
 
 impl BlobUpload {
@@ -44,6 +47,9 @@ impl BlobUpload {
             buffer: Vec::new(),
             started: None,
             sent: 0,
+            until: session
+                .call(repository, Operation::PushBlob(None), Scope::push(repository))
+                .until,
         }
     }
 
@@ -55,32 +61,50 @@ impl BlobUpload {
         let bytes = Arc::new(std::mem::take(&mut self.buffer));
         let Some(upload) = self.started.take() else {
             let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Body::shared(&bytes, 0).into_reader()) };
-            return push::whole(&self.session, &self.repository, digest, bytes.len() as u64, &mut open);
+            let call = self.call(Some(digest));
+            return push::whole(&self.session, &call, digest, bytes.len() as u64, &mut open);
         };
-        let call = call(&self.repository);
+        let call = self.call(Some(digest));
         push::part(&self.session, &call, &upload, self.sent, &bytes, Some(digest))?;
+        self.tell(Some(digest), self.sent + bytes.len() as u64);
         Ok(())
     }
 
+    fn call(&self, digest: Option<&Digest>) -> Call<'_> {
+        let repository = &self.repository;
+        let operation = Operation::PushBlob(digest.cloned());
+        Call {
+            until: self.until,
+            ..self.session.call(repository, operation, Scope::push(repository))
+        }
+    }
+
+    fn tell(&self, digest: Option<&Digest>, bytes: u64) {
+        self.session.terms.tell(Progress::Sent {
+            repository: &self.repository,
+            digest,
+            bytes,
+            size: digest.map(|_| bytes),
+        });
+    }
+
     fn send(&mut self) -> Result<(), RegistryError> {
-        let call = call(&self.repository);
-        let upload = match self.started.take() {
+        let started = self.started.take();
+        let bytes = Arc::new(std::mem::take(&mut self.buffer));
+        let call = self.call(None);
+        let upload = match started {
             Some(upload) => upload,
             None => push::start(&self.session, &call)?,
         };
-        let bytes = Arc::new(std::mem::take(&mut self.buffer));
         let next = push::part(&self.session, &call, &upload, self.sent, &bytes, None)?;
         self.sent += bytes.len() as u64;
+        self.tell(None, self.sent);
         // Usually nobody shares the buffer any more, and it is filled again.
         self.buffer = Arc::try_unwrap(bytes).unwrap_or_default();
         self.buffer.clear();
         self.started = Some(next);
         Ok(())
     }
-}
-
-fn call(repository: &Repository) -> Call<'_> {
-    Call::new(repository, Operation::PushBlob(None), Scope::push(repository))
 }
 
 impl Write for BlobUpload {
@@ -103,7 +127,7 @@ impl Write for BlobUpload {
 impl Drop for BlobUpload {
     fn drop(&mut self) {
         if let Some(upload) = self.started.take() {
-            push::cancel(&self.session, &call(&self.repository), &upload);
+            push::cancel(&self.session, &self.call(None), &upload);
         }
     }
 }
