@@ -14,7 +14,8 @@
 //!
 //! - Any kind: [`Source`] → [`fetch`] → [`Fetched`], with an [`Access`] that holds connections, credentials and [`Limits`].
 //! - Git: [`GitSource`] → [`resolve_git`] (one listing of the refs that can match) → [`ResolvedGit`] →
-//!   [`fetch_git`] (that commit alone, checked out beneath a directory). Credentials: [`GitKeychain`].
+//!   [`fetch_git`] (that commit alone, checked out beneath a directory), or [`fetch_git_sub_path`] (a directory of it).
+//!   Credentials: [`GitKeychain`].
 //! - Many git sources, again and again: [`Resolver`], one listing a period for all sources of one repository.
 //!   What counts as a change of one: its sub path, and a [`PathFilter`].
 //! - Archives behind urls: [`BlobSource`] → [`fetch_blob`] → [`FetchedBlob`]. Credentials: [`BlobKeychain`].
@@ -49,8 +50,8 @@ pub use blob::{BlobAuthError, BlobError, BlobKeychain, BlobSource, BlobUrl, Fetc
 pub use fetched::Fetched;
 pub use git::{
     FetchError, FetchedGit, GitCredential, GitKeychain, GitSource, GitUrl, InvalidGitUrl, InvalidPathFilter,
-    PathFilter, ResolveError, ResolvedGit, Resolver, RevisionKind, TransportError, fetch_git, resolve_git,
-    resolve_git_with_tree,
+    PathFilter, ResolveError, ResolvedGit, Resolver, RevisionKind, TransportError, fetch_git, fetch_git_sub_path,
+    resolve_git, resolve_git_with_tree,
 };
 pub use image::{FetchedImage, ImageSourceError, fetch_image};
 pub use limits::{LimitExceeded, Limits};

@@ -11,7 +11,7 @@ use std::{
 
 use proptest::prelude::*;
 use registry_client::{Http, HttpPolicy};
-use source_fetch::{Access, GitSource, fetch_git, resolve_git_with_tree};
+use source_fetch::{Access, FetchError, GitSource, fetch_git, fetch_git_sub_path, resolve_git_with_tree};
 use support::repositories::Server;
 
 /// What one commit does to one path.
@@ -115,6 +115,9 @@ proptest! {
             prop_assert_eq!(&found.revision, &git(&bare, &["rev-parse", revision]));
             let tree = git(&bare, &["rev-parse", "--quiet", "--verify", &format!("{revision}:{sub_path}")]);
             prop_assert_eq!(found.tree.take().unwrap_or_default(), tree);
+            // The files of the sub path alone are those of the whole checkout.
+            let alone = tempfile::tempdir().expect("dir");
+            let cut_out = fetch_git_sub_path(&found, alone.path(), &access, scratch.path());
             found.sub_path.clear();
             let (ours, theirs) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
             let fetched = fetch_git(&found, ours.path(), &access, &mut |_| ()).expect("fetched");
@@ -124,6 +127,14 @@ proptest! {
             fs::remove_dir_all(theirs.path().join(".git")).expect("removed");
             prop_assert_eq!(support::tree_of(ours.path()), support::tree_of(theirs.path()));
             prop_assert_eq!(git(ours.path(), &["status", "--porcelain"]), "");
+            let is_directory = fs::symlink_metadata(ours.path().join(&sub_path)).is_ok_and(|found| found.is_dir());
+            match cut_out {
+                Ok(_) => prop_assert_eq!(
+                    support::tree_of(&alone.path().join(&sub_path)),
+                    support::tree_of(&ours.path().join(&sub_path))
+                ),
+                Err(error) => prop_assert!(!is_directory && matches!(error, FetchError::NoSuchSubPath { .. }), "{}", error),
+            }
         }
     }
 }

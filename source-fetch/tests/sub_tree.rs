@@ -5,7 +5,7 @@ mod support;
 use std::{fs, path::Path, process::Command};
 
 use registry_client::{Http, HttpPolicy};
-use source_fetch::{Access, GitSource, resolve_git_with_tree};
+use source_fetch::{Access, FetchError, GitSource, ResolvedGit, fetch_git_sub_path, resolve_git_with_tree};
 use support::repositories::Server;
 
 fn git(dir: &Path, arguments: &[&str]) -> String {
@@ -81,6 +81,63 @@ fn a_server_that_refuses_one_filter_is_asked_with_another() {
     ];
     let (requests, bytes) = cost(&options);
     assert!(requests <= 6 && bytes < 150_000, "{requests} requests, {bytes} bytes");
+}
+
+/// Bytes of fetching a sub path, whose files must be right.
+fn fetched(options: &[(&str, &str)]) -> u64 {
+    let (server, tree) = serve(options);
+    let access = Access::new(Http::new(&HttpPolicy::default()).expect("valid"));
+    let fetch = |sub_path: &str, dir: &Path| {
+        let source = GitSource::new(format!("{}/r.git", server.url()), "main").with_sub_path(sub_path);
+        let scratch = tempfile::tempdir().expect("a directory");
+        let fetched = fetch_git_sub_path(&ResolvedGit::unasked(&source), dir, &access, scratch.path());
+        let left = fs::read_dir(scratch.path()).expect("readable").count();
+        assert_eq!(left, 0, "nothing stays behind");
+        fetched
+    };
+    let (ours, theirs) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let found = fetch("services/s7", ours.path()).expect("fetched");
+    assert_eq!(found.tree, Some(tree.clone()));
+    let bytes = *server.sent.lock().expect("a lock");
+    let bare = server.root.path().join("r.git");
+    git(
+        &bare,
+        &[
+            "-c",
+            "tar.umask=0022",
+            "archive",
+            "--output",
+            theirs.path().join("a.tar").to_str().expect("text"),
+            "HEAD",
+            "services/s7",
+        ],
+    );
+    let status = Command::new("tar")
+        .args(["xf", "a.tar"])
+        .current_dir(theirs.path())
+        .status();
+    assert!(status.expect("tar runs").success());
+    fs::remove_file(theirs.path().join("a.tar")).expect("removed");
+    let count = support::tree_of(ours.path()).len();
+    assert!(count > 30 && support::tree_of(ours.path()) == support::tree_of(theirs.path()));
+    for sub_path in ["services/none", "services/s7/src/f7.txt"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let error = fetch(sub_path, dir.path()).expect_err("no such directory");
+        assert!(matches!(error, FetchError::NoSuchSubPath { .. }), "{sub_path}: {error}");
+    }
+    bytes
+}
+
+#[test]
+fn a_sub_path_is_fetched_without_what_is_beside_it_where_the_server_can_leave_it_out() {
+    let bytes = fetched(&[("uploadpack.allowFilter", "true")]);
+    assert!(bytes < 60_000, "{bytes} bytes");
+}
+
+#[test]
+fn a_sub_path_of_a_server_without_filters_is_cut_out_of_the_whole() {
+    let bytes = fetched(&[]);
+    assert!(bytes > 500_000, "{bytes} bytes");
 }
 
 #[test]

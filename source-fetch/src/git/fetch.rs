@@ -203,7 +203,7 @@ pub fn fetch_git(
 }
 
 /// The object id that the revision means now.
-fn pinned(source: &ResolvedGit, url: &GitUrl, access: &Access) -> Result<String, FetchError> {
+pub(super) fn pinned(source: &ResolvedGit, url: &GitUrl, access: &Access) -> Result<String, FetchError> {
     if is_commit_id(&source.revision) {
         return Ok(source.revision.clone());
     }
@@ -282,17 +282,7 @@ impl Checkout<'_> {
         let tree = tree.map_err(objects_error)?;
         git_dir::set_head(&place.git_dir, revision, &commit.to_string()).map_err(target)?;
         let written = write_tree(&repository, &tree, &place.root, &mut self.spent);
-        let written = written.map_err(|error| match error {
-            TreeError::Limit(source) => FetchError::TooLarge {
-                url: url.to_string(),
-                source,
-            },
-            source => FetchError::Write {
-                url: url.to_string(),
-                dir: place.dir.clone(),
-                source,
-            },
-        })?;
+        let written = written.map_err(|error| write_error(url, &place.dir, error))?;
         // Behind the files, whose limits end a tree that is a bomb: the index would hold an entry a file.
         git_dir::write_index(&place.git_dir, &tree).map_err(objects_error)?;
         if let Some(first) = &written.pointer {
@@ -403,7 +393,7 @@ impl Checkout<'_> {
     }
 }
 
-fn receive_error(url: &GitUrl, revision: &str, dir: &Path, error: ReceiveError) -> FetchError {
+pub(super) fn receive_error(url: &GitUrl, revision: &str, dir: &Path, error: ReceiveError) -> FetchError {
     let url = url.to_string();
     match error {
         ReceiveError::Transport(error) => FetchError::Transport(error),
@@ -415,6 +405,18 @@ fn receive_error(url: &GitUrl, revision: &str, dir: &Path, error: ReceiveError) 
         ReceiveError::Limit(source) => FetchError::TooLarge { url, source },
         ReceiveError::Objects(source) => FetchError::Objects { url, source },
         ReceiveError::Io(source) => FetchError::Target {
+            dir: dir.to_owned(),
+            source,
+        },
+    }
+}
+
+pub(super) fn write_error(url: &GitUrl, dir: &Path, error: TreeError) -> FetchError {
+    let url = url.to_string();
+    match error {
+        TreeError::Limit(source) => FetchError::TooLarge { url, source },
+        source => FetchError::Write {
+            url,
             dir: dir.to_owned(),
             source,
         },

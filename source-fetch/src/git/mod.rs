@@ -11,6 +11,7 @@ mod local;
 mod mirror;
 mod objects;
 mod old_protocol;
+mod partial;
 mod path_filter;
 mod patient;
 mod pkt_line;
@@ -24,6 +25,7 @@ mod url;
 
 pub use fetch::{FetchError, FetchedGit, fetch_git};
 pub use keychain::{GitCredential, GitKeychain};
+pub use partial::fetch_git_sub_path;
 pub use path_filter::{InvalidPathFilter, PathFilter};
 pub use resolve::{ResolveError, resolve_git, resolve_git_with_tree};
 pub use resolver::Resolver;

@@ -300,12 +300,28 @@ fn answer(
     let mut child = command.spawn()?;
     let mut stdin = child.stdin.take().expect("a pipe");
     let writer = thread::spawn(move || drop(stdin.write_all(&body)));
-    let mut output = Vec::new();
+    let mut output = child.stdout.take().expect("a pipe");
+    // Handed on as it comes; the end of the connection is the end of the answer.
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git\r\nConnection: close\r\n\r\n")?;
+    let count = |bytes: usize| *sent.lock().expect("a lock") += bytes as u64;
     if is_listing {
-        output.extend_from_slice(b"001e# service=git-upload-pack\n0000");
+        let service = b"001e# service=git-upload-pack\n0000";
+        count(service.len());
+        stream.write_all(service)?;
     }
-    child.stdout.take().expect("a pipe").read_to_end(&mut output)?;
+    let mut buffer = vec![0; 64 << 10];
+    let mut done = Ok(());
+    while done.is_ok() {
+        match output.read(&mut buffer)? {
+            0 => break,
+            read => {
+                count(read);
+                done = stream.write_all(&buffer[..read]);
+            }
+        }
+    }
+    drop(output);
     let _ = writer.join();
     child.wait()?;
-    reply("200 OK", "application/x-git-upload-pack", &output)
+    done
 }
