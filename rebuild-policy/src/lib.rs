@@ -21,6 +21,8 @@
 //!   from and to `v1alpha1` with [`convert()`].
 //! - Should we build, and why: [`decide()`] on a [`Situation`] gives a [`Decision`] with [`Changes`].
 //! - What would happen if something changed: [`plan()`] of the [`Present`] and a [`Proposal`] gives a [`Plan`].
+//! - Which work may start now: a [`Scheduler`] takes an [`Event`] and gives [`Command`]s, within [`Limits`]; what is
+//!   tried again: [`failure_class()`].
 //! - What an Image makes: [`next_build()`], [`source_resolver`], [`cache_claim`]; what it drops: [`surplus_builds`];
 //!   how it stands: [`settled_status`], [`created_status`], [`running_status`], [`builder_missing_status`].
 //! - The Pod of a Build: [`plan_pod`] asks a [`PodWorld`] and makes it with [`build_pod`].
@@ -53,6 +55,7 @@ mod plan;
 mod pod;
 mod rebase;
 mod resource;
+mod schedule;
 mod source_status;
 mod termination;
 
@@ -82,5 +85,9 @@ pub use pod::{
 };
 pub use rebase::is_rebase;
 pub use resource::*;
+pub use schedule::{
+    Backoff, Command, Event, FailureClass, FailureLimit, Freeze, Frozen, Job, JobId, Limits, Outcome, RolloutId,
+    Scheduler, SchedulerOptions, Work, failure_class,
+};
 pub use source_status::resolved_status;
 pub use termination::{BuildMetadata, TerminationMessageError};
