@@ -20,7 +20,7 @@ impl BuildToml {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         Ok(Self {
             bom: fields.list("bom", BomEntry::read)?.unwrap_or_default(),
             unmet: fields.list("unmet", |fields| fields.text("name"))?.unwrap_or_default(),

@@ -70,7 +70,7 @@ impl LaunchToml {
     /// allowed.
     pub fn from_toml(text: &str, api: ApiVersion, buildpack_id: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let process = |fields: &Fields<'_>| read_process(fields, api, buildpack_id);
         Ok(Self {
             bom: fields.list("bom", BomEntry::read)?.unwrap_or_default(),

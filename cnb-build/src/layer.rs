@@ -30,7 +30,7 @@ impl LayerMetadata {
     /// When it is not TOML, a value has the wrong type, or types stand at the top level as old Buildpack APIs had them.
     pub fn from_toml(text: &str, path: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         if ["build", "launch", "cache"].iter().any(|key| table.contains_key(*key)) {
             return Err(DecodeError::Invalid {
                 message: format!("the launch, cache and build flags should be in the types table of {path}"),

@@ -42,7 +42,7 @@ impl BuildMetadata {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let module = |kind: ModuleKind| {
             move |fields: &Fields<'_>| {
                 Ok(Entry {

@@ -433,7 +433,7 @@ fn check_config(path: &Path) -> Result<bool, GenerateError> {
     };
     let wrong = |error: cnb_order::DecodeError| GenerateError::other(format!("reading extend config: {error}"));
     let table = parse_toml(&text).map_err(wrong)?;
-    let fields = Fields::new(&table);
+    let fields = Fields::of(&table, &text);
     for side in ["build", "run"] {
         let Some(side) = fields.table(side).map_err(wrong)? else {
             continue;

@@ -87,7 +87,7 @@ impl Analyzed {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let image = |key: &str| -> Result<Option<AnalyzedImage>, DecodeError> {
             match fields.table(key)? {
                 Some(image) => Ok(Some(AnalyzedImage {

@@ -5,6 +5,8 @@
 
 use toml::{Table, Value};
 
+use crate::toml_reader::{self, Node, Step};
+
 /// Why a TOML file could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -17,9 +19,12 @@ pub enum DecodeError {
     },
     /// A value has another type than the format says.
     #[error(
-        "toml: (last key \"{key}\"): incompatible types: TOML value has type {found}; destination has type {wanted}"
+        "toml: {}(last key \"{key}\"): incompatible types: TOML value has type {found}; destination has type {wanted}",
+        .line.map(|line| format!("line {line} ")).unwrap_or_default()
     )]
     WrongType {
+        /// The line of the value, when the text is known.
+        line: Option<usize>,
         /// The path of the key, such as `order.group.id`.
         key: String,
         /// The type found.
@@ -37,44 +42,17 @@ pub enum DecodeError {
 
 /// Parses `text` as a TOML 1.1 document; a leading byte order mark is skipped.
 ///
+/// As in the reference, tables may be extended where the standard forbids it but only one meaning is possible, and times without
+/// seconds get them. Values nested more than 100 deep are refused.
+///
 /// # Errors
-/// [`DecodeError::Syntax`] with line and column.
+/// [`DecodeError::Syntax`] with the line.
 pub fn parse_toml(text: &str) -> Result<Table, DecodeError> {
-    let mut table = text.parse::<Table>().map_err(|error| {
-        let at = error.span().map(|span| {
-            let before = text.get(..span.start).unwrap_or(text);
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-            format!("line {line}, column {column}: ")
-        });
-        let message = error.message().replace('\n', "; ");
-        DecodeError::Syntax {
-            message: format!("{}{message}", at.unwrap_or_default()),
-        }
-    })?;
-    table.iter_mut().try_for_each(|(_, value)| complete_times(value))?;
-    Ok(table)
-}
-
-/// Gives times without seconds their seconds, and refuses leap seconds, which the reference does not know.
-fn complete_times(value: &mut Value) -> Result<(), DecodeError> {
-    match value {
-        Value::Datetime(datetime) => {
-            let shown = datetime.to_string();
-            if let Some(time) = &mut datetime.time {
-                if time.second == Some(60) {
-                    return Err(DecodeError::Syntax {
-                        message: format!("invalid datetime: \"{shown}\""),
-                    });
-                }
-                time.second.get_or_insert(0);
-            }
-            Ok(())
-        }
-        Value::Array(list) => list.iter_mut().try_for_each(complete_times),
-        Value::Table(table) => table.iter_mut().try_for_each(|(_, value)| complete_times(value)),
-        _ => Ok(()),
-    }
+    toml_reader::read(text)
+        .map(Node::into_table)
+        .map_err(|broken| DecodeError::Syntax {
+            message: broken.to_string(),
+        })
 }
 
 /// The fields of one table, read by name and type.
@@ -82,6 +60,9 @@ fn complete_times(value: &mut Value) -> Result<(), DecodeError> {
 pub struct Fields<'a> {
     table: &'a Table,
     path: String,
+    /// The text that the document was read from, and the way to this table in it: for the lines of messages.
+    text: Option<&'a str>,
+    steps: Vec<Step>,
 }
 
 impl<'a> Fields<'a> {
@@ -90,17 +71,50 @@ impl<'a> Fields<'a> {
         Self {
             table,
             path: String::new(),
+            text: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Reads the fields of a whole document that was parsed from `text`, so that messages can name lines.
+    pub fn of(table: &'a Table, text: &'a str) -> Self {
+        Self {
+            text: Some(text),
+            ..Self::new(table)
+        }
+    }
+
+    /// Returns the line of the value of `key`, or of an element of it.
+    pub fn line_of(&self, key: &str, element: Option<usize>) -> Option<usize> {
+        let steps = self.steps_to(key, element)?;
+        toml_reader::read(self.text?).ok()?.line_of(&steps)
+    }
+
+    fn steps_to(&self, key: &str, element: Option<usize>) -> Option<Vec<Step>> {
+        let (written, _) = self.entry(key)?;
+        let step = std::iter::once(Step::Field(written.clone()));
+        let element = element.map(Step::Element);
+        Some(self.steps.iter().cloned().chain(step).chain(element).collect())
+    }
+
+    fn entry(&self, key: &str) -> Option<(&'a String, &'a Value)> {
+        self.table
+            .get_key_value(key)
+            .or_else(|| self.table.iter().find(|(have, _)| have.eq_ignore_ascii_case(key)))
+    }
+
+    fn below(&self, key: &str, element: Option<usize>, table: &'a Table) -> Self {
+        Self {
+            table,
+            path: self.path_of(key),
+            text: self.text,
+            steps: self.text.and_then(|_| self.steps_to(key, element)).unwrap_or_default(),
         }
     }
 
     /// Returns the value of `key`: the exact key, or else the first that differs only by case.
     pub fn value(&self, key: &str) -> Option<&'a Value> {
-        self.table.get(key).or_else(|| {
-            self.table
-                .iter()
-                .find(|(have, _)| have.eq_ignore_ascii_case(key))
-                .map(|(_, value)| value)
-        })
+        self.entry(key).map(|(_, value)| value)
     }
 
     /// Returns the path of `key` within the document, for messages.
@@ -113,7 +127,12 @@ impl<'a> Fields<'a> {
     }
 
     fn wrong(&self, key: &str, value: &Value, wanted: &'static str) -> DecodeError {
+        self.wrong_at(key, None, value, wanted)
+    }
+
+    fn wrong_at(&self, key: &str, element: Option<usize>, value: &Value, wanted: &'static str) -> DecodeError {
         DecodeError::WrongType {
+            line: self.line_of(key, element),
             key: self.path_of(key),
             found: type_name(value),
             wanted,
@@ -167,9 +186,10 @@ impl<'a> Fields<'a> {
             None => Ok(None),
             Some(Value::Array(list)) => list
                 .iter()
-                .map(|item| match item {
+                .enumerate()
+                .map(|(at, item)| match item {
                     Value::String(text) => Ok(text.clone()),
-                    item => Err(self.wrong(key, item, "string")),
+                    item => Err(self.wrong_at(key, Some(at), item, "string")),
                 })
                 .collect::<Result<Vec<_>, _>>()
                 .map(Some),
@@ -184,10 +204,7 @@ impl<'a> Fields<'a> {
     pub fn table(&self, key: &str) -> Result<Option<Fields<'a>>, DecodeError> {
         match self.value(key) {
             None => Ok(None),
-            Some(Value::Table(table)) => Ok(Some(Fields {
-                table,
-                path: self.path_of(key),
-            })),
+            Some(Value::Table(table)) => Ok(Some(self.below(key, None, table))),
             Some(value) => Err(self.wrong(key, value, "struct")),
         }
     }
@@ -205,12 +222,10 @@ impl<'a> Fields<'a> {
             None => Ok(None),
             Some(Value::Array(list)) => list
                 .iter()
-                .map(|item| match item {
-                    Value::Table(table) => read(&Fields {
-                        table,
-                        path: self.path_of(key),
-                    }),
-                    item => Err(self.wrong(key, item, "struct")),
+                .enumerate()
+                .map(|(at, item)| match item {
+                    Value::Table(table) => read(&self.below(key, Some(at), table)),
+                    item => Err(self.wrong_at(key, Some(at), item, "struct")),
                 })
                 .collect::<Result<Vec<_>, _>>()
                 .map(Some),

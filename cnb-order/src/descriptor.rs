@@ -121,7 +121,7 @@ impl BuildpackDescriptor {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str, bin: &[&str]) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let stack = |fields: &Fields<'_>| {
             Ok(Stack {
                 id: fields.text("id")?,
@@ -182,7 +182,7 @@ impl ExtensionDescriptor {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str, bin: &[&str]) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let mut targets = fields.list("targets", read_target)?.unwrap_or_default();
         if targets.is_empty() {
             let linux = bin.iter().any(|name| matches!(*name, "detect" | "generate"));

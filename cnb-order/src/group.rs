@@ -19,7 +19,7 @@ impl DetectedGroup {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let extensions = fields.list("group-extensions", Entry::read)?.unwrap_or_default();
         Ok(Self {
             buildpacks: fields.list("group", Entry::read)?.unwrap_or_default(),

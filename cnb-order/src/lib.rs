@@ -51,6 +51,7 @@ mod resolve;
 mod run_info;
 mod system;
 mod target;
+mod toml_reader;
 mod version;
 
 pub use analyzed::{Analyzed, AnalyzedImage, AnalyzedRunImage};

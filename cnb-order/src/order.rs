@@ -157,7 +157,7 @@ impl Order {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let mut extensions = fields.list("order-extensions", Group::read)?.unwrap_or_default();
         for group in &mut extensions {
             group.entries = std::mem::take(&mut group.entries)

@@ -58,7 +58,7 @@ impl BuildPlan {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let mut plan = Self::read(&fields)?;
         plan.or = fields.list("or", Self::read)?.unwrap_or_default();
         Ok(plan)
@@ -135,7 +135,7 @@ impl Plan {
             })
         };
         Ok(Self {
-            entries: Fields::new(&table).list("entries", entry)?.unwrap_or_default(),
+            entries: Fields::of(&table, text).list("entries", entry)?.unwrap_or_default(),
         })
     }
 

@@ -36,7 +36,9 @@ impl RunInfo {
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
         Ok(Self {
-            images: Fields::new(&table).list("images", RunImage::read)?.unwrap_or_default(),
+            images: Fields::of(&table, text)
+                .list("images", RunImage::read)?
+                .unwrap_or_default(),
         })
     }
 
@@ -46,7 +48,7 @@ impl RunInfo {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_stack_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let image = Fields::new(&table)
+        let image = Fields::of(&table, text)
             .table("run-image")?
             .map(|fields| RunImage::read(&fields))
             .transpose()?;

@@ -19,7 +19,7 @@ impl SystemBuildpacks {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let Some(system) = Fields::new(&table).table("system")? else {
+        let Some(system) = Fields::of(&table, text).table("system")? else {
             return Ok(Self::default());
         };
         let entry = |fields: &Fields<'_>| Ok(Entry::new(fields.text("id")?, fields.text("version")?));

@@ -21,7 +21,7 @@ impl LaunchMetadata {
     /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
         let table = parse_toml(text)?;
-        let fields = Fields::new(&table);
+        let fields = Fields::of(&table, text);
         let buildpack = |fields: &Fields<'_>| Ok((fields.text("id")?, fields.text("api")?));
         Ok(Self {
             processes: fields.list("processes", read_process)?.unwrap_or_default(),
