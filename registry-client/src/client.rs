@@ -30,7 +30,7 @@ use crate::{
     session::{Call, Root, Session},
     tags,
     terms::Terms,
-    upload::BlobUpload,
+    upload::{BlobUpload, StreamedUpload},
 };
 
 /// Moves manifests and blobs to and from registries.
@@ -227,6 +227,39 @@ impl Client {
         let operation = Operation::PushBlob(Some(digest.clone()));
         let call = self.session.call(repository, operation, Scope::push(repository));
         push::whole(&self.session, &call, digest, size, open)
+    }
+
+    /// Brings a blob that the repository probably lacks there, as [`push_blob`](Self::push_blob) does.
+    ///
+    /// Whether it is there is asked by the request that starts the upload, as a mount from the repository itself: two
+    /// requests instead of three.
+    ///
+    /// # Errors
+    /// As [`push_blob`](Self::push_blob).
+    pub fn push_new_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        open: &mut dyn FnMut() -> io::Result<Box<dyn Read + Send>>,
+    ) -> Result<(), RegistryError> {
+        let operation = Operation::PushBlob(Some(digest.clone()));
+        let call = self.session.call(repository, operation, Scope::push(repository));
+        push::new(&self.session, &call, digest, size, open)
+    }
+
+    /// Uploads a blob whose size and digest are not known yet, while it is made, in one request and without keeping
+    /// any of it. Blocks until `bytes` ends. The blob is complete after [`StreamedUpload::finish`].
+    ///
+    /// # Errors
+    /// When the registry does not take it, or reading fails. What was sent cannot be repeated from here: after a
+    /// retryable error, start again with a new reader.
+    pub fn stream_blob(
+        &self,
+        repository: &Repository,
+        bytes: impl Read + Send + 'static,
+    ) -> Result<StreamedUpload, RegistryError> {
+        StreamedUpload::send(&self.session, repository, bytes)
     }
 
     /// Starts an upload of a blob whose size is not known.

@@ -14,7 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - Operations: [`Client`]; what they give: [`Descriptor`], [`RawManifest`], [`BlobReader`], [`BlobUpload`].
+//! - Operations: [`Client`]; what they give: [`Descriptor`], [`RawManifest`], [`BlobReader`], [`BlobUpload`],
+//!   [`StreamedUpload`].
 //! - When they end and who hears of them: [`Client::with_time_limit`], [`Cancellation`], [`Progress`].
 //! - How connections are made: [`HttpPolicy`], [`HostPolicy`], [`ProxyPolicy`], [`RetryPolicy`], [`Clock`]; how much a host
 //!   is asked for: [`HostLimits`]; where else to ask: [`Mirror`].
@@ -77,4 +78,4 @@ pub use mirror::Mirror;
 pub use policy::{HttpPolicy, ProxyPolicy, RetryPolicy};
 pub use progress::Progress;
 pub use terms::RequestTerms;
-pub use upload::BlobUpload;
+pub use upload::{BlobUpload, StreamedUpload};

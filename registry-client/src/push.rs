@@ -123,6 +123,57 @@ pub(crate) fn whole(
     }
 }
 
+/// Brings a blob that the repository probably lacks there: asks and starts in one request.
+pub(crate) fn new(
+    session: &Session,
+    call: &Call<'_>,
+    digest: &Digest,
+    size: u64,
+    open: &mut Open<'_>,
+) -> Result<(), RegistryError> {
+    let repository = call.repository;
+    let now = || session.http.policy().clock.now();
+    let seen = session.facts.holds(now(), repository, digest).is_some()
+        || session.facts.elsewhere(now(), repository, digest).is_some();
+    // A registry that does not know the question starts an upload all the same, or refuses.
+    if seen || mount(session, repository, repository, digest, call.until)? {
+        return whole(session, call, digest, size, open);
+    }
+    let Some(begun) = session.take_upload(repository, Some(digest)) else {
+        return whole(session, call, digest, size, open);
+    };
+    match close(session, call, &begun.address, digest, size, open) {
+        Ok(()) => {
+            session.facts.note(now(), repository, digest, true);
+            Ok(())
+        }
+        Err(error) if error.is_retryable() => whole(session, call, digest, size, open),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends bytes as they come, in one request. Returns where the upload goes on.
+pub(crate) fn stream(
+    session: &Session,
+    call: &Call<'_>,
+    upload: &Uri,
+    bytes: Box<dyn Read + Send>,
+) -> Result<Uri, RegistryError> {
+    let mut bytes = Some(bytes);
+    session.run(
+        &call.once(),
+        |_| {
+            let gone = || Reason::Local(io::Error::other("the bytes have been sent and cannot be sent again"));
+            let request = Request::patch(upload.clone()).header(CONTENT_TYPE, BYTES);
+            build(request.body(Body::streamed(bytes.take().ok_or_else(gone)?)))
+        },
+        |address, answer| match answer.status() {
+            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => next(address, &answer),
+            _ => Err(answer::failure(answer)),
+        },
+    )
+}
+
 /// Starts an upload and closes it: in one request where the registry takes that, else in two.
 fn send(
     session: &Session,

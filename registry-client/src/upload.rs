@@ -137,3 +137,61 @@ impl fmt::Debug for BlobUpload {
         write!(f, "BlobUpload({}, {} bytes sent)", self.repository, self.sent)
     }
 }
+
+/// A blob whose bytes have been sent, and that lacks its name; see [`Client::stream_blob`](crate::Client::stream_blob).
+///
+/// Dropped unfinished, it is cancelled.
+pub struct StreamedUpload {
+    session: Arc<Session>,
+    repository: Repository,
+    upload: Option<Uri>,
+}
+
+impl StreamedUpload {
+    pub(crate) fn send(
+        session: &Arc<Session>,
+        repository: &Repository,
+        bytes: impl Read + Send + 'static,
+    ) -> Result<Self, RegistryError> {
+        let mut streamed = Self {
+            session: Arc::clone(session),
+            repository: repository.clone(),
+            upload: None,
+        };
+        let upload = push::start(session, &streamed.call())?;
+        streamed.upload = Some(upload.clone());
+        streamed.upload = Some(push::stream(session, &streamed.call(), &upload, Box::new(bytes))?);
+        Ok(streamed)
+    }
+
+    /// Gives the blob its name.
+    ///
+    /// # Errors
+    /// When the registry does not take it, because the bytes sent are not those of `digest` for example.
+    pub fn finish(mut self, digest: &Digest) -> Result<(), RegistryError> {
+        if let Some(upload) = self.upload.take() {
+            push::part(&self.session, &self.call(), &upload, 0, &Arc::default(), Some(digest))?;
+        }
+        Ok(())
+    }
+
+    fn call(&self) -> Call<'_> {
+        let repository = &self.repository;
+        self.session
+            .call(repository, Operation::PushBlob(None), Scope::push(repository))
+    }
+}
+
+impl Drop for StreamedUpload {
+    fn drop(&mut self) {
+        if let Some(upload) = self.upload.take() {
+            push::cancel(&self.session, &self.call(), &upload);
+        }
+    }
+}
+
+impl fmt::Debug for StreamedUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamedUpload({})", self.repository)
+    }
+}

@@ -1,5 +1,6 @@
 //! A registry that anyone may use, and one that asks for a password.
 
+use std::io::{self, Read};
 use std::{io::Write, sync::Arc};
 
 use registry_auth::{AnonymousKeychain, Credential, Keychain, Reference, Repository, StaticKeychain};
@@ -174,4 +175,39 @@ fn a_registry_that_is_down_is_tried_again() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     registry.resume().expect("docker-registry starts again");
     assert_eq!(waiting.join().expect("no panic").expect("it is up again"), Some(3));
+}
+
+#[test]
+fn a_stream_of_unknown_size_becomes_a_blob_and_other_bytes_do_not() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let (client, repository) = (anonymous(), repository(&registry, "team/stream"));
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 241) as u8).collect();
+    let streamed = client
+        .stream_blob(&repository, io::Cursor::new(bytes.clone()))
+        .expect("the registry takes it");
+    streamed.finish(&digest(&bytes)).expect("its name fits");
+    assert_eq!(read(&client, &repository, &digest(&bytes)), bytes);
+    let streamed = client
+        .stream_blob(&repository, io::Cursor::new(b"one".to_vec()))
+        .expect("the registry takes it");
+    let error = streamed.finish(&digest(b"two")).expect_err("these are other bytes");
+    assert_eq!(error.codes(), vec!["DIGEST_INVALID"]);
+}
+
+#[test]
+fn a_new_blob_is_sent_once_and_then_known_to_be_there() {
+    let registry = Registry::start().expect("docker-registry starts");
+    let (bytes, repository) = (b"content".to_vec(), repository(&registry, "team/new"));
+    let mut opened = 0;
+    for _ in 0..2 {
+        let mut open = || -> io::Result<Box<dyn Read + Send>> {
+            opened += 1;
+            Ok(Box::new(io::Cursor::new(bytes.clone())))
+        };
+        anonymous()
+            .push_new_blob(&repository, &digest(&bytes), bytes.len() as u64, &mut open)
+            .expect("the blob is pushed");
+    }
+    assert_eq!(opened, 1);
+    assert_eq!(read(&anonymous(), &repository, &digest(&bytes)), bytes);
 }
