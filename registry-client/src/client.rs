@@ -281,7 +281,7 @@ impl Client {
     /// Writes a manifest or index under a tag or its digest, and returns its digest.
     ///
     /// # Errors
-    /// When the registry does not take it, for example because it lacks a blob.
+    /// When the registry does not take it, for example because it lacks a blob, or has taken other bytes.
     pub fn push_manifest(
         &self,
         reference: &Reference,
@@ -306,7 +306,16 @@ impl Client {
                 build(request.body(Body::from(bytes.to_vec())))
             },
             |_, answer| match answer.status() {
-                StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(digest.clone()),
+                StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => {
+                    match answer::content_digest(answer.headers()).filter(|taken| *taken != digest) {
+                        // Something on the way has changed the bytes.
+                        Some(taken) => Err(Reason::WrongBytes {
+                            expected: digest.clone(),
+                            found: taken.to_string(),
+                        }),
+                        None => Ok(digest.clone()),
+                    }
+                }
                 _ => {
                     // A blob may be gone that was thought to be there.
                     self.session.facts.forget(repository);
@@ -337,7 +346,8 @@ impl Client {
     /// Deletes a manifest (by digest) or a tag, as far as the registry supports it.
     ///
     /// # Errors
-    /// When it does not exist or may not be deleted.
+    /// When it may not be deleted or does not exist, also because it was deleted by an earlier attempt whose answer was
+    /// lost.
     pub fn delete(&self, reference: &Reference) -> Result<(), RegistryError> {
         let repository = reference.repository();
         let operation = Operation::Delete(reference.identifier());

@@ -19,7 +19,7 @@ pub enum Fault {
     Silence,
     /// The connection ends after so many bytes of the answer's body; without a body, in the middle of its head.
     CutAnswer(usize),
-    /// The connection ends after so many bytes of the request's body.
+    /// The connection ends after so many bytes of the request's body; without a body, before the server sees it.
     CutRequest(usize),
     /// This is the answer; the server behind is not asked.
     Answer(Answer),

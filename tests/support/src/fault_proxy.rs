@@ -175,38 +175,35 @@ impl State {
         };
         let mut head = head.clone();
         head.remove("transfer-encoding");
-        head.set("Connection", "close");
+        head.remove("connection");
         if !request.body.is_empty() || !head.header("content-length").is_empty() {
             head.set("Content-Length", request.body.len());
         }
         let mut server = TcpStream::connect(target)?;
-        server.write_all(&head.to_bytes())?;
-        // A server that has heard enough answers without reading the rest.
-        let _ = server.write_all(&request.body);
+        // The connection is not to be closed, and so a server that answers early reads the rest all the same.
+        server.write_all(&[head.to_bytes(), request.body.clone()].concat())?;
         let mut reader = BufReader::new(server);
         let head = Head::read(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let mut body = Vec::new();
-        if request.method != "HEAD" {
-            if head.header("transfer-encoding").is_empty() {
-                reader.read_to_end(&mut body)?;
-            } else {
-                body = head.read_body(&mut reader)?;
-            }
-        }
+        let body = match request.method.as_str() {
+            "HEAD" => Vec::new(),
+            _ => head.read_body(&mut reader)?,
+        };
         Ok(Answer::forwarded(head, body, request.method == "HEAD"))
     }
 
-    /// Passes on only the first `size` bytes of a request's body; then both sides see the connection break.
+    /// Passes on only the first `size` bytes of a request's body, and nothing at all when it has none; then both sides
+    /// see the connection break.
     fn cut(&self, head: &Head, reader: &mut impl Read, size: usize) -> io::Result<()> {
-        let length = head.header("content-length").parse().unwrap_or(usize::MAX);
+        let length = head.header("content-length").parse().unwrap_or(0);
         let mut body = vec![0; size.min(length)];
         reader.read_exact(&mut body)?;
         lock(&self.seen).push(Request::new(head, body.clone()));
-        if let Some(target) = &self.target {
+        if let Some(target) = self.target.as_ref().filter(|_| length > 0) {
             let mut server = TcpStream::connect(target)?;
-            server.write_all(&head.to_bytes())?;
-            server.write_all(&body)?;
-            server.shutdown(std::net::Shutdown::Both)?;
+            server.write_all(&[head.to_bytes(), body].concat())?;
+            server.shutdown(std::net::Shutdown::Write)?;
+            // Until the server has taken note, so that what comes next finds it settled.
+            let _ = io::copy(&mut server, &mut io::sink());
         }
         Ok(())
     }
