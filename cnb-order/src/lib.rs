@@ -22,7 +22,8 @@
 //!
 //! - Names: [`BuildpackId`], [`BuildpackVersion`], [`ApiVersion`], [`ApiSet`], [`Target`], [`TargetData`].
 //! - Files: [`BuildpackDescriptor`], [`ExtensionDescriptor`], [`Order`] (of [`Group`]s of [`Entry`]s), [`DetectedGroup`]
-//!   (group.toml), [`BuildPlan`] (what `bin/detect` writes), [`Plan`] (plan.toml), [`Analyzed`], [`RunInfo`], [`SystemBuildpacks`].
+//!   (group.toml), [`BuildPlan`] (what `bin/detect` writes), [`Plan`] (plan.toml), [`Analyzed`], [`RunInfo`], [`SystemBuildpacks`]; written by hand and read strictly:
+//!   [`BuilderConfig`] (builder.toml), [`PackageConfig`] (package.toml).
 //! - From a nested order to the groups that detection tries: [`expand`], or step by step [`walk`]; lookups are a [`Lookup`].
 //! - From a store and an order without versions to a builder, as kpack does it: [`Catalog`], [`resolve_order`].
 //! - Labels of images: [`BuildpackLayersLabel`], [`BuildpackageMetadata`], [`BuilderMetadata`], [`OrderLabel`].
@@ -35,6 +36,7 @@
 
 mod analyzed;
 mod api;
+mod builder_config;
 mod catalog;
 mod decode;
 mod descriptor;
@@ -43,9 +45,11 @@ mod go_json;
 mod go_toml;
 mod group;
 mod id;
+mod known_keys;
 mod labels;
 mod order;
 mod os_release;
+mod package_config;
 mod plan;
 mod resolve;
 mod run_info;
@@ -56,6 +60,7 @@ mod version;
 
 pub use analyzed::{Analyzed, AnalyzedImage, AnalyzedRunImage};
 pub use api::{ApiSet, ApiVersion, BUILDPACK_APIS, InvalidApiSet, InvalidApiVersion, PLATFORM_APIS};
+pub use builder_config::{BuildEnv, BuilderConfig, LifecycleSource, ModuleSource};
 pub use catalog::{Catalog, CatalogObject, ImageName, OwnerKind, PackageInfo, StoredBuildpack};
 pub use decode::{DecodeError, Fields, parse_toml};
 pub use descriptor::{BuildpackDescriptor, ExtensionDescriptor, ModuleDescriptor, ModuleInfo, Stack};
@@ -72,6 +77,7 @@ pub use labels::{
 };
 pub use order::{Entry, Group, Order};
 pub use os_release::OsRelease;
+pub use package_config::PackageConfig;
 pub use plan::{BuildPlan, BuildpackPlan, Plan, PlanEntry, Provide, Provider, Require};
 pub use resolve::{
     OrderEntry, OrderGroup, ResolveError, ResolvedBuildpack, ResolvedEntry, ResolvedGroup, ResolvedOrder, resolve_order,

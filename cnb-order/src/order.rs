@@ -133,7 +133,7 @@ impl Group {
         })
     }
 
-    fn write(&self) -> TomlTable {
+    pub(crate) fn write(&self) -> TomlTable {
         TomlTable::new().tables(
             "group",
             self.entries.iter().map(|entry| {

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::TomlTable;
+use crate::decode::{DecodeError, Fields};
+
 /// What a buildpack runs on, as its descriptor lists it; an empty text matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -22,6 +25,40 @@ pub struct Target {
     /// Distributions, any of which will do; none listed means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub distros: Vec<Distro>,
+}
+
+impl Target {
+    /// Reads a target of a file that pack reads, where the variant is called `variant`.
+    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+        let distro = |fields: &Fields<'_>| {
+            Ok(Distro {
+                name: fields.text("name")?,
+                version: fields.text("version")?,
+            })
+        };
+        Ok(Self {
+            os: fields.text("os")?,
+            arch: fields.text("arch")?,
+            arch_variant: fields.text("variant")?,
+            distros: fields.list("distros", distro)?.unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn write(&self) -> TomlTable {
+        let table = TomlTable::new()
+            .text_if("os", &self.os)
+            .text_if("arch", &self.arch)
+            .text_if("variant", &self.arch_variant);
+        if self.distros.is_empty() {
+            return table;
+        }
+        let distro = |distro: &Distro| {
+            TomlTable::new()
+                .text("name", &distro.name)
+                .text("version", &distro.version)
+        };
+        table.tables("distros", self.distros.iter().map(distro))
+    }
 }
 
 /// A distribution of an operating system.
