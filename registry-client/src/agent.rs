@@ -30,7 +30,7 @@ use crate::{
     resolver::{Names, Private},
     session::lock,
     terms::RequestTerms,
-    tls::{self, TlsConnector},
+    tls::{self, Shown, TlsConnector},
     watched::Watching,
 };
 
@@ -42,6 +42,7 @@ pub(crate) struct Agents {
     /// By the place in the policy's `host_tls`.
     host_tls: Vec<HostTls>,
     private: Arc<Private>,
+    shown: Arc<Shown>,
     made: Mutex<HashMap<Way, Agent>>,
 }
 
@@ -83,6 +84,7 @@ impl Agents {
             host_tls: host_tls.collect::<Result<_, _>>()?,
             policy: policy.clone(),
             private: Arc::default(),
+            shown: Arc::default(),
             made: Mutex::default(),
         })
     }
@@ -105,7 +107,10 @@ impl Agents {
         let tls = way.host.and_then(|place| self.host_tls.get(place)).unwrap_or(&self.tls);
         let tls = if way.insecure { &tls.trusting } else { &tls.verifying };
         let sockets = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
-        let connector = Watching(sockets).chain(TlsConnector(Arc::clone(tls)));
+        let connector = Watching(sockets).chain(TlsConnector {
+            config: Arc::clone(tls),
+            shown: Arc::clone(&self.shown),
+        });
         let names = Names::new(&self.private, way.public_only);
         let agent = Agent::with_parts(self.config(proxy), connector, names);
         made.insert(way, agent.clone());
@@ -147,6 +152,11 @@ fn read_proxy(text: &str) -> Result<Proxy, HttpError> {
 }
 
 impl Transport for Agents {
+    fn certificates(&self, server: &Origin) -> Option<Vec<Vec<u8>>> {
+        let server = format!("{}:{}", server.host(), server.port());
+        lock(&self.shown).get(&server).cloned()
+    }
+
     fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, HttpError> {
         let place = origin_text(request.uri());
         let origin = Origin::of(request.uri());

@@ -11,7 +11,7 @@ use http::{
     Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use registry_auth::{Digest, Keychain, Reference, Repository, Scope};
+use registry_auth::{Digest, Keychain, Origin, Reference, RegistryHost, Repository, Scope, ScopeSet};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -91,6 +91,15 @@ impl Client {
         Self {
             session: Arc::new(session),
         }
+    }
+
+    /// Finds out how a registry is spoken to; asks it only where both schemes are possible.
+    ///
+    /// # Errors
+    /// When it does not answer, or its name can't be connected to.
+    pub fn origin(&self, repository: &Repository) -> Result<Origin, RegistryError> {
+        let call = self.session.call(repository, Operation::Connect, ScopeSet::default());
+        self.session.find_origin(&call)
     }
 
     /// Asks for a manifest's digest, type and size; `None` when there is no such manifest or repository.
@@ -330,7 +339,23 @@ impl Client {
     /// # Errors
     /// When the repository does not exist or the registry does not answer.
     pub fn tags(&self, repository: &Repository) -> Result<Vec<String>, RegistryError> {
-        tags::list(&self.session, repository)
+        tags::tags(&self.session, repository, None)
+    }
+
+    /// Lists all tags as [`Client::tags`], but asks for `page` of them at a time; the registry may give fewer.
+    ///
+    /// # Errors
+    /// As [`Client::tags`].
+    pub fn tags_by(&self, repository: &Repository, page: u32) -> Result<Vec<String>, RegistryError> {
+        tags::tags(&self.session, repository, Some(page))
+    }
+
+    /// Lists the paths of all repositories of a registry, in its order, page by page. Many registries refuse it.
+    ///
+    /// # Errors
+    /// When the registry does not tell.
+    pub fn repositories(&self, registry: &RegistryHost) -> Result<Vec<String>, RegistryError> {
+        tags::repositories(&self.session, registry)
     }
 
     /// Lists the descriptors of the manifests that refer to `subject`, such as signatures; empty when there are none.

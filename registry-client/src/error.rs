@@ -24,6 +24,8 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
+    /// The registry was connected to.
+    Connect,
     /// A manifest was asked about or read; by tag or digest.
     ReadManifest(String),
     /// A blob was asked about or read.
@@ -36,6 +38,8 @@ pub enum Operation {
     PushManifest(String),
     /// The tags were listed.
     ListTags,
+    /// The repositories of a registry were listed.
+    ListRepositories,
     /// The manifests that refer to another one were listed.
     ListReferrers(Digest),
     /// A manifest or tag was deleted.
@@ -49,6 +53,7 @@ pub enum Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Connect => f.write_str("connect to the registry"),
             Self::ReadManifest(name) => write!(f, "read manifest {name}"),
             Self::ReadBlob(digest) => write!(f, "read blob {digest}"),
             Self::PushBlob(Some(digest)) => write!(f, "push blob {digest}"),
@@ -56,6 +61,7 @@ impl fmt::Display for Operation {
             Self::MountBlob(digest, from) => write!(f, "mount blob {digest} from {from}"),
             Self::PushManifest(name) => write!(f, "push manifest {name}"),
             Self::ListTags => f.write_str("list tags"),
+            Self::ListRepositories => f.write_str("list the repositories"),
             Self::ListReferrers(digest) => write!(f, "list referrers of {digest}"),
             Self::Delete(name) => write!(f, "delete {name}"),
             Self::CheckRead(name) => write!(f, "check read access to {name}"),

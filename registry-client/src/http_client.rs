@@ -29,6 +29,12 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// When there is no answer.
     fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, HttpError>;
+
+    /// Returns the certificates (DER, the server's own first) that a server showed last; `None` before it was spoken to.
+    fn certificates(&self, server: &Origin) -> Option<Vec<Vec<u8>>> {
+        let _ = server;
+        None
+    }
 }
 
 /// Sends requests as an [`HttpPolicy`] says. Cheap to clone; clones share connections.
@@ -62,6 +68,12 @@ impl Http {
     /// Returns the policy.
     pub fn policy(&self) -> &HttpPolicy {
         &self.policy
+    }
+
+    /// Returns the certificates (DER, the server's own first) that a server showed when it was connected to last;
+    /// `None` before that, and for plain http.
+    pub fn certificates(&self, server: &Origin) -> Option<Vec<Vec<u8>>> {
+        self.transport.certificates(server)
     }
 
     /// Sends one request and returns the answer, whatever its status; nothing is tried again or followed.

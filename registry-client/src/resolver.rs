@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    io,
     sync::{Arc, Mutex},
 };
 
@@ -53,7 +54,7 @@ pub(crate) struct PrivateNetwork;
 
 impl Resolver for Names {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.system.resolve(uri, config, timeout)?;
+        let found = self.system.resolve(uri, config, timeout).map_err(not_found)?;
         if !self.public_only {
             let host = uri.host().unwrap_or_default().to_ascii_lowercase();
             if found.iter().any(|address| is_private_address(address.ip())) {
@@ -66,8 +67,35 @@ impl Resolver for Names {
             public.push(*address);
         }
         if public.is_empty() {
-            return Err(ureq::Error::Io(std::io::Error::other(PrivateNetwork)));
+            return Err(ureq::Error::Io(io::Error::other(PrivateNetwork)));
         }
         Ok(public)
+    }
+}
+
+/// Tells a name that does not exist from one that can't be looked up at the moment.
+fn not_found(error: ureq::Error) -> ureq::Error {
+    match error {
+        // The system's resolver has no kind of error of its own, only texts.
+        ureq::Error::Io(error) if error.to_string().to_ascii_lowercase().contains("temporary failure") => {
+            ureq::Error::Io(io::Error::new(io::ErrorKind::HostUnreachable, error))
+        }
+        ureq::Error::Io(_) => ureq::Error::HostNotFound,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HttpErrorKind, agent::kind_of};
+
+    #[test]
+    fn a_name_that_can_t_be_looked_up_now_may_be_later_and_one_that_does_not_exist_may_not() {
+        let kind = |text: &str| kind_of(&not_found(ureq::Error::Io(io::Error::other(text.to_owned()))));
+        let unknown = "failed to lookup address information: Name or service not known";
+        assert_eq!(kind(unknown), HttpErrorKind::HostNotFound);
+        let later = kind("failed to lookup address information: Temporary failure in name resolution");
+        assert_eq!(later, HttpErrorKind::Connect);
     }
 }

@@ -96,6 +96,13 @@ pub(crate) struct Root<'a> {
 }
 
 impl Root<'_> {
+    /// Makes the address of the list of repositories.
+    pub(crate) fn catalog(&self) -> Result<Uri, Reason> {
+        let text = format!("{}://{}/v2/_catalog", self.origin.scheme(), self.registry);
+        text.parse()
+            .map_err(|_| Reason::Answer(format!("{} is no address", self.registry)))
+    }
+
     /// Makes an address below `/v2/PATH/` of the call's repository.
     pub(crate) fn address(&self, repository: &Repository, rest: &str) -> Result<Uri, Reason> {
         let text = format!(
@@ -151,7 +158,9 @@ impl Session {
 
     /// Tells whether an operation is to be tried again, after it has waited for that.
     pub(crate) fn again(&self, call: &Call<'_>, attempts: &mut Attempts<'_>, error: &RegistryError) -> bool {
-        error.is_retryable()
+        let allowed = self.http.policy().retry.too_many_requests || error.status() != Some(429);
+        allowed
+            && error.is_retryable()
             && attempts.wait(error.retry_after(), |wait| {
                 let repository = call.repository;
                 self.terms.tell(Progress::Waiting { repository, wait });
@@ -346,6 +355,12 @@ impl Session {
             })
         });
         Arc::clone(host)
+    }
+
+    /// Finds out how a registry is spoken to.
+    pub(crate) fn find_origin(&self, call: &Call<'_>) -> Result<Origin, RegistryError> {
+        let host = self.host(call.repository.registry());
+        self.origin(&host, call).map_err(|reason| call.error(reason))
     }
 
     /// Finds out how the registry is spoken to, at its first use.

@@ -4,7 +4,7 @@ use http::{
     Request, StatusCode, Uri,
     header::{ACCEPT, HeaderMap, LINK},
 };
-use registry_auth::{Digest, Repository, Scope};
+use registry_auth::{Digest, RegistryHost, Repository, Scope, ScopeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,15 +15,20 @@ use crate::{
     error::{Operation, Reason, RegistryError},
     http_client::origin_text,
     location,
-    session::Session,
+    session::{Call, Root, Session},
 };
 
 const MAX_PAGE: u64 = 8 << 20;
 /// A list that goes on longer goes in circles.
 const MAX_PAGES: usize = 10_000;
 
+/// How many names are taken at most, and how many bytes of answers: a list that is longer than that is none.
+const MAX_NAMES: usize = 1_000_000;
+
+/// A list of tags or of repositories.
 #[derive(Deserialize)]
 struct Page {
+    #[serde(default, alias = "repositories")]
     tags: Option<Vec<String>>,
 }
 
@@ -34,17 +39,49 @@ struct Index {
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Lists all tags, in the registry's order.
-pub(crate) fn list(session: &Session, repository: &Repository) -> Result<Vec<String>, RegistryError> {
+/// Lists all tags, in the registry's order; `page` of them at a time, if that is given.
+pub(crate) fn tags(
+    session: &Session,
+    repository: &Repository,
+    page: Option<u32>,
+) -> Result<Vec<String>, RegistryError> {
     let call = session.call(repository, Operation::ListTags, Scope::pull(repository));
+    list(session, &call, page, |root| root.address(repository, "tags/list"))
+}
+
+/// Lists all repositories, in the registry's order.
+pub(crate) fn repositories(session: &Session, registry: &RegistryHost) -> Result<Vec<String>, RegistryError> {
+    // Stands for the registry as a whole where credentials are looked up and errors told.
+    let place = format!("{registry}/catalog")
+        .parse()
+        .expect("any host goes with this path");
+    let scopes = ScopeSet::parse("registry:catalog:*");
+    let call = session.call(&place, Operation::ListRepositories, scopes);
+    list(session, &call, None, catalog)
+}
+
+fn catalog(root: &Root<'_>) -> Result<Uri, Reason> {
+    root.catalog()
+}
+
+fn list(
+    session: &Session,
+    call: &Call<'_>,
+    page: Option<u32>,
+    first: impl Fn(&Root<'_>) -> Result<Uri, Reason>,
+) -> Result<Vec<String>, RegistryError> {
     let (mut all, mut next) = (Vec::new(), None::<Uri>);
     for _ in 0..MAX_PAGES {
-        let (tags, link) = session.run(
-            &call,
+        let (names, link) = session.run(
+            call,
             |root| {
-                let address = match &next {
-                    Some(address) => address.clone(),
-                    None => root.address(repository, "tags/list")?,
+                let address = match (&next, page) {
+                    (Some(address), _) => address.clone(),
+                    (None, None) => first(root)?,
+                    (None, Some(page)) => {
+                        let address = first(root)?;
+                        location::with_parameter(&address, "n", &page.to_string()).unwrap_or(address)
+                    }
                 };
                 build(Request::get(address).body(Body::empty()))
             },
@@ -55,17 +92,18 @@ pub(crate) fn list(session: &Session, repository: &Repository) -> Result<Vec<Str
                 let (parts, body) = answer.into_parts();
                 let bytes = answer::read_body(&origin_text(address), body, MAX_PAGE)?;
                 let page: Page = serde_json::from_slice(&bytes)
-                    .map_err(|_| Reason::Answer("the list of tags is not the JSON of one".to_owned()))?;
+                    .map_err(|_| Reason::Answer("the list is not the JSON of one".to_owned()))?;
                 Ok((page.tags.unwrap_or_default(), next_page(address, &parts.headers)?))
             },
         )?;
-        all.extend(tags);
+        all.extend(names);
         match link {
-            Some(link) if next.as_ref() != Some(&link) => next = Some(link),
+            Some(link) if next.as_ref() != Some(&link) && all.len() <= MAX_NAMES => next = Some(link),
+            Some(_) if all.len() > MAX_NAMES => break,
             _ => return Ok(all),
         }
     }
-    Err(call.error(Reason::Answer("the list of tags does not end".to_owned())))
+    Err(call.error(Reason::Answer("the list does not end".to_owned())))
 }
 
 /// Lists the manifests that refer to `subject`; where the registry can't tell, what clients have noted under a tag.

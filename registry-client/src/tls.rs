@@ -1,11 +1,13 @@
 //! TLS over a connection, with authorities of the caller's besides the built-in ones.
 
 use std::{
+    collections::HashMap,
     fmt,
     io::{Read, Write},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
+use registry_auth::Origin;
 use rustls::{
     ClientConfig, ClientConnection, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
     client::{
@@ -22,6 +24,7 @@ use ureq::unversioned::transport::{
 use crate::{
     host_policy::ClientCertificate,
     http_error::{HttpError, HttpErrorKind},
+    session::lock,
 };
 
 /// Makes the configuration that trusts the built-in authorities and those in `pems`.
@@ -125,7 +128,13 @@ impl ServerCertVerifier for TrustEveryone {
 }
 
 /// Wraps the connections to `https` addresses.
-pub(crate) struct TlsConnector(pub(crate) Arc<ClientConfig>);
+pub(crate) struct TlsConnector {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) shown: Arc<Shown>,
+}
+
+/// The certificates (DER) that each server, `HOST:PORT`, showed last.
+pub(crate) type Shown = Mutex<HashMap<String, Vec<Vec<u8>>>>;
 
 impl fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,10 +156,14 @@ impl<In: Transport> Connector<In> for TlsConnector {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name =
             ServerName::try_from(host).map_err(|_| ureq::Error::Tls("the host's name can't be in a certificate"))?;
-        let mut connection = ClientConnection::new(Arc::clone(&self.0), name)?;
+        let mut connection = ClientConnection::new(Arc::clone(&self.config), name)?;
         let mut socket = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);
         connection.complete_io(&mut socket)?;
+        if let (Some(shown), Ok(server)) = (connection.peer_certificates(), Origin::of(details.uri)) {
+            let shown = shown.iter().map(|certificate| certificate.to_vec()).collect();
+            lock(&self.shown).insert(format!("{}:{}", server.host(), server.port()), shown);
+        }
         let config = details.config;
         Ok(Some(Either::B(TlsTransport {
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),

@@ -1,0 +1,100 @@
+//! Says what this machine may do in a repository, and what to do about what it may not:
+//! `cargo run -p registry-client --example doctor -- REPO`.
+//!
+//! Nothing is changed there: an upload is begun and cancelled, a blob is mounted where it is already, and what is to
+//! be deleted does not exist.
+
+mod certificate;
+mod checks;
+#[path = "../shared/machine.rs"]
+mod machine;
+
+use std::{
+    env,
+    io::Write,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use registry_auth::{Chain, Reference};
+use registry_client::{Client, HttpPolicy, RetryPolicy};
+
+use checks::Finding;
+
+fn main() -> Result<ExitCode> {
+    let name = env::args().nth(1).context("usage: doctor REPO")?;
+    let reference = Reference::parse(&name)?;
+    let started = Instant::now();
+    let mut report = Report { failed: false };
+    line(reference.repository().to_string().as_str())?;
+    let chain = match machine::keychain() {
+        Ok(chain) => chain,
+        Err(error) => {
+            let text = format!("{error:#}");
+            report.finding(&Finding::failed(
+                "credential",
+                text,
+                "correct that file or variable, or log in again",
+            ))?;
+            Chain::default()
+        }
+    };
+    // Three seconds are all there is: a first contact, then everything else at once.
+    let policy = HttpPolicy {
+        connect_timeout: Duration::from_millis(1200),
+        retry: RetryPolicy::never(),
+        ..machine::policy()
+    };
+    let client = Client::new(policy, Arc::new(chain.clone()))?.with_time_limit(Duration::from_millis(1400));
+    for finding in checks::credential(&chain, reference.repository()) {
+        report.finding(&finding)?;
+    }
+    let (findings, contact) = checks::contact(&client, reference.repository());
+    for finding in findings {
+        report.finding(&finding)?;
+    }
+    let Some(contact) = contact else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let (client, reference, chain) = (&client, &reference, &chain);
+    let findings = thread::scope(|scope| {
+        let token = scope.spawn(move || checks::token(client, chain, reference.repository(), &contact));
+        let read = scope.spawn(|| checks::read(client, reference));
+        let write = scope.spawn(|| checks::write(client, reference.repository()));
+        let mount = scope.spawn(|| checks::mount(client, reference));
+        let delete = scope.spawn(|| checks::delete(client, reference.repository()));
+        [token, read, write, mount, delete].map(|check| check.join().ok().flatten())
+    });
+    for finding in findings.iter().flatten() {
+        report.finding(finding)?;
+    }
+    line(&format!("       looked at in {:.1?}", started.elapsed()))?;
+    Ok(if report.failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn line(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
+struct Report {
+    failed: bool,
+}
+
+impl Report {
+    fn finding(&mut self, finding: &Finding) -> Result<()> {
+        self.failed |= finding.advice.is_some();
+        let mark = if finding.advice.is_some() { "FAIL" } else { "  ok" };
+        line(&format!("{mark}   {:<11} {}", finding.what, finding.text))?;
+        if let Some(advice) = &finding.advice {
+            line(&format!("       {:<11} -> {advice}", ""))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! What this machine knows: credentials, authorities, proxies. Only programs look there, never the libraries.
+
+use std::{env, fs, sync::Arc};
+
+use anyhow::{Context, Result};
+use registry_auth::{Chain, DockerConfig, DockerConfigPlaces, EnvKeychain};
+use registry_client::{HelperPrograms, HttpPolicy, ProxyPolicy};
+
+/// Looks for credentials where the lifecycle and docker do.
+pub(crate) fn keychain() -> Result<Chain> {
+    let mut chain = Chain::default();
+    if let Ok(text) = env::var("CNB_REGISTRY_AUTH") {
+        chain = chain.then(EnvKeychain::parse(&text).context("CNB_REGISTRY_AUTH can't be used")?);
+    }
+    let places = DockerConfigPlaces::from_env(|name| env::var_os(name));
+    if let Some(path) = places.choose(std::path::Path::is_file) {
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config = DockerConfig::from_json(&bytes).with_context(|| format!("{} can't be used", path.display()))?;
+        let directories = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
+        let programs = HelperPrograms::in_directories(directories).with_environment(env::vars_os());
+        chain = chain.then(
+            config
+                .at(format!("docker config {}", path.display()))
+                .with_helpers(Arc::new(programs)),
+        );
+    }
+    Ok(chain)
+}
+
+/// Trusts what `SSL_CERT_FILE` names, uses the proxies of the environment, and plain http where a host in
+/// `PLAIN_HTTP_HOSTS` (separated by commas) wants it.
+pub(crate) fn policy() -> HttpPolicy {
+    let plain = env::var("PLAIN_HTTP_HOSTS").unwrap_or_default();
+    HttpPolicy {
+        extra_ca_pems: env::var_os("SSL_CERT_FILE")
+            .and_then(|path| fs::read(path).ok())
+            .into_iter()
+            .collect(),
+        proxy: ProxyPolicy::from_env(|name| env::var(name).ok()),
+        plain_http_hosts: plain
+            .split(',')
+            .filter(|host| !host.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        ..HttpPolicy::default()
+    }
+}
