@@ -85,8 +85,8 @@ pub enum Reason {
         retry_after: Option<Duration>,
     },
     /// There was no answer.
-    #[error("{}", .0.kind)]
-    Http(#[source] HttpError),
+    #[error(transparent)]
+    Http(HttpError),
     /// No credential could be had.
     #[error("no credential")]
     Keychain(#[source] KeychainError),

@@ -13,6 +13,7 @@ use std::{
         mpsc::{Receiver, channel},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -35,11 +36,13 @@ fn main() -> Result<()> {
     )?);
     let shown = bar.clone();
     let moved = Mutex::new(Moved::default());
-    let client = Client::new(machine::policy(), Arc::new(machine::keychain()?))?.with_progress(move |progress| {
-        if let Ok(mut moved) = moved.lock() {
-            moved.take(progress, &shown);
-        }
-    });
+    let client = Client::new(machine::policy(), Arc::new(machine::keychain(Duration::from_secs(30))?))?.with_progress(
+        move |progress| {
+            if let Ok(mut moved) = moved.lock() {
+                moved.take(progress, &shown);
+            }
+        },
+    );
     let digest = copy(&client, &from, &to, &bar)?;
     bar.finish();
     eprintln!("{to} is {digest}");

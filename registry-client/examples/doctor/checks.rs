@@ -37,7 +37,8 @@ impl Finding {
     }
 
     fn error(what: &'static str, error: &RegistryError) -> Self {
-        Self::failed(what, causes(error), advice(error))
+        // What was done and where is plain from the line.
+        Self::failed(what, causes(error.reason()), advice(error))
     }
 }
 
@@ -53,16 +54,7 @@ fn causes(error: &dyn Error) -> String {
 
 fn advice(error: &RegistryError) -> &'static str {
     match (error.reason(), error.status()) {
-        (Reason::Http(error), _) => match error.kind {
-            HttpErrorKind::HostNotFound => "check the registry's name, and that this machine's DNS knows it",
-            HttpErrorKind::Certificate => "set SSL_CERT_FILE to the certificate of the registry's authority",
-            HttpErrorKind::Tls => "if the registry speaks plain http, list it in PLAIN_HTTP_HOSTS",
-            HttpErrorKind::Connect => "check that the registry runs, its port, and the firewall between",
-            HttpErrorKind::Deadline | HttpErrorKind::Timeout => {
-                "it is slow or a firewall drops packets: try again, or set HTTPS_PROXY"
-            }
-            _ => "look at the registry's log; a proxy between may break connections",
-        },
+        (Reason::Http(error), _) => http_advice(error.kind),
         (Reason::Token(_), _) => "check the credentials, and that the token server may be asked for this registry",
         (Reason::Keychain(_), _) => "run the credential helper by hand; log in again",
         (_, Some(401)) => "log in: docker login, or set CNB_REGISTRY_AUTH",
@@ -72,6 +64,19 @@ fn advice(error: &RegistryError) -> &'static str {
         (_, Some(429)) => "wait, and log in: limits of anonymous users are lower",
         (_, Some(500..)) => "the registry is out of order: try later, look at its log",
         _ => "look at the registry's log",
+    }
+}
+
+fn http_advice(kind: HttpErrorKind) -> &'static str {
+    match kind {
+        HttpErrorKind::HostNotFound => "check the registry's name, and that this machine's DNS knows it",
+        HttpErrorKind::Certificate => "set SSL_CERT_FILE to the certificate of the registry's authority",
+        HttpErrorKind::Tls => "if the registry speaks plain http, list it in PLAIN_HTTP_HOSTS",
+        HttpErrorKind::Connect => "check that the registry runs, its port, and the firewall between",
+        HttpErrorKind::Deadline | HttpErrorKind::Timeout => {
+            "it is slow, or a firewall drops packets: try again, or set HTTPS_PROXY"
+        }
+        _ => "look at the registry's log; a proxy between may break connections",
     }
 }
 
@@ -130,19 +135,14 @@ pub(crate) fn contact(client: &Client, repository: &Repository) -> (Vec<Finding>
 
 /// Sends one request as everything else is sent, and reads its answer.
 fn send(client: &Client, request: http::Result<Request<Vec<u8>>>) -> Result<Response<Vec<u8>>, Finding> {
-    let failed = |text: String| {
-        Finding::failed(
-            "contact",
-            text,
-            "check the registry's name, port, proxy and certificate",
-        )
-    };
+    let failed = |text: String| Finding::failed("contact", text, http_advice(HttpErrorKind::Request));
     let mut request = request.map_err(|error| failed(error.to_string()))?.map(Body::from);
     request.extensions_mut().insert(RequestTerms {
-        until: Some(SystemTime::now() + Duration::from_millis(1400)),
+        until: Some(SystemTime::now() + crate::CONTACT),
         ..RequestTerms::default()
     });
-    let answer = client.http().send(request).map_err(|error| failed(causes(&error)))?;
+    let answer = client.http().send(request);
+    let answer = answer.map_err(|error| Finding::failed("contact", causes(&error), http_advice(error.kind)))?;
     let (parts, body) = answer.into_parts();
     let body = body.read_at_most(1 << 20).map_err(|error| failed(error.to_string()))?;
     Ok(Response::from_parts(parts, body))
@@ -276,7 +276,7 @@ pub(crate) fn mount(client: &Client, reference: &Reference) -> Option<Finding> {
         return Some(Finding::good("mount", text));
     };
     Some(match client.mount_blob(repository, repository, &blob) {
-        Ok(true) => Finding::good("mount", "a blob is taken from another repository without sending it"),
+        Ok(true) => Finding::good("mount", "blobs that the registry has are taken without sending them"),
         Ok(false) => Finding::failed(
             "mount",
             "the registry wants the blob sent instead",

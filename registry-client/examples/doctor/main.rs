@@ -24,13 +24,17 @@ use registry_client::{Client, HttpPolicy, RetryPolicy};
 
 use checks::Finding;
 
+/// How long each of the two first requests may take, and how long everything.
+const CONTACT: Duration = Duration::from_millis(800);
+const ALL: Duration = Duration::from_millis(2700);
+
 fn main() -> Result<ExitCode> {
     let name = env::args().nth(1).context("usage: doctor REPO")?;
     let reference = Reference::parse(&name)?;
     let started = Instant::now();
     let mut report = Report { failed: false };
     line(reference.repository().to_string().as_str())?;
-    let chain = match machine::keychain() {
+    let chain = match machine::keychain(CONTACT) {
         Ok(chain) => chain,
         Err(error) => {
             let text = format!("{error:#}");
@@ -44,11 +48,11 @@ fn main() -> Result<ExitCode> {
     };
     // Three seconds are all there is: a first contact, then everything else at once.
     let policy = HttpPolicy {
-        connect_timeout: Duration::from_millis(1200),
+        connect_timeout: CONTACT,
         retry: RetryPolicy::never(),
         ..machine::policy()
     };
-    let client = Client::new(policy, Arc::new(chain.clone()))?.with_time_limit(Duration::from_millis(1400));
+    let client = Client::new(policy, Arc::new(chain.clone()))?.with_time_limit(CONTACT);
     for finding in checks::credential(&chain, reference.repository()) {
         report.finding(&finding)?;
     }
@@ -59,6 +63,7 @@ fn main() -> Result<ExitCode> {
     let Some(contact) = contact else {
         return Ok(ExitCode::FAILURE);
     };
+    let client = client.with_time_limit(ALL.saturating_sub(started.elapsed()));
     let (client, reference, chain) = (&client, &reference, &chain);
     let findings = thread::scope(|scope| {
         let token = scope.spawn(move || checks::token(client, chain, reference.repository(), &contact));

@@ -1,13 +1,13 @@
 //! What this machine knows: credentials, authorities, proxies. Only programs look there, never the libraries.
 
-use std::{env, fs, sync::Arc};
+use std::{env, fs, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use registry_auth::{Chain, DockerConfig, DockerConfigPlaces, EnvKeychain};
 use registry_client::{HelperPrograms, HttpPolicy, ProxyPolicy};
 
-/// Looks for credentials where the lifecycle and docker do.
-pub(crate) fn keychain() -> Result<Chain> {
+/// Looks for credentials where the lifecycle and docker do; a helper may take `time_limit`.
+pub(crate) fn keychain(time_limit: Duration) -> Result<Chain> {
     let mut chain = Chain::default();
     if let Ok(text) = env::var("CNB_REGISTRY_AUTH") {
         chain = chain.then(EnvKeychain::parse(&text).context("CNB_REGISTRY_AUTH can't be used")?);
@@ -17,12 +17,9 @@ pub(crate) fn keychain() -> Result<Chain> {
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let config = DockerConfig::from_json(&bytes).with_context(|| format!("{} can't be used", path.display()))?;
         let directories = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
-        let programs = HelperPrograms::in_directories(directories).with_environment(env::vars_os());
-        chain = chain.then(
-            config
-                .at(format!("docker config {}", path.display()))
-                .with_helpers(Arc::new(programs)),
-        );
+        let mut programs = HelperPrograms::in_directories(directories).with_environment(env::vars_os());
+        programs.time_limit = time_limit;
+        chain = chain.then(config.at(path.display()).with_helpers(Arc::new(programs)));
     }
     Ok(chain)
 }
