@@ -1,6 +1,6 @@
 //! What a build does when something is wrong with what it was given.
 
-use std::{thread, time::Duration};
+use std::net::TcpListener;
 
 use anyhow::Context as _;
 use end_to_end::{PASSWORD, USER, World, condition};
@@ -194,7 +194,11 @@ fn a_registry_that_is_away_for_a_moment_at_export_is_asked_again() -> anyhow::Re
     })?;
     world.registry.pause();
     world.wait("the export begins", || Ok(runs(&world, "export")?.then_some(())))?;
-    thread::sleep(Duration::from_secs(1));
+    // Whoever comes now is hung up on; after the first who did, the registry is back.
+    let gate = TcpListener::bind(world.registry.host())?;
+    gate.set_nonblocking(true)?;
+    world.wait("the export tries", || Ok(gate.accept().ok().map(drop)))?;
+    drop(gate);
     world.registry.resume()?;
     let build = world.ended_build(1)?;
     let log = world.log(1)?;
