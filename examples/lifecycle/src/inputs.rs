@@ -437,6 +437,53 @@ mod tests {
         }
     }
 
+    // row I1
+    #[test]
+    fn without_variables_the_defaults_hold() {
+        let found = inputs(Phase::Creator, "0.15", &["image"], &[]).expect("it is well formed");
+        for (path, default) in [
+            (&found.app, "/workspace"),
+            (&found.buildpacks, "/cnb/buildpacks"),
+            (&found.extensions, "/cnb/extensions"),
+            (&found.build_config, "/cnb/build-config"),
+            (&found.platform, "/platform"),
+            (&found.layers, "/layers"),
+            (&found.system, "/cnb/system.toml"),
+            (&found.run, "/cnb/run.toml"),
+            (&found.analyzed, "/layers/analyzed.toml"),
+            (&found.group, "/layers/group.toml"),
+            (&found.plan, "/layers/plan.toml"),
+            (&found.generated, "/layers/generated"),
+            (&found.report, "/layers/report.toml"),
+            (&found.project_metadata, "/layers/project-metadata.toml"),
+            (&found.launcher, "/cnb/lifecycle/launcher"),
+            (&found.launcher_sbom, "/cnb/lifecycle"),
+        ] {
+            assert_eq!(path, Path::new(default));
+        }
+        assert_eq!((found.uid, found.gid), (0, 0));
+        assert_eq!(
+            (found.exec_env.as_str(), found.log_level.as_str()),
+            ("production", "info")
+        );
+        assert!(!found.daemon && !found.parallel && !found.skip_layers && !found.no_colour);
+    }
+
+    // row I2
+    #[test]
+    fn numbers_switches_and_lists_are_read_from_variables() {
+        let env = [
+            ("CNB_USER_ID", "1234"),
+            ("CNB_GROUP_ID", "5678"),
+            ("CNB_USE_DAEMON", "true"),
+            ("CNB_INSECURE_REGISTRIES", "a,b,c"),
+        ];
+        let found = inputs(Phase::Creator, "0.15", &["image"], &env).expect("it is well formed");
+        assert_eq!((found.uid, found.gid, found.daemon), (1234, 5678, true));
+        assert_eq!(found.insecure_registries, ["a", "b", "c"]);
+    }
+
+    // row I3
     #[test]
     fn the_order_beside_the_layers_is_used_only_when_it_exists_and_none_is_given() {
         let plain = inputs(Phase::Detector, "0.12", &[], &[]).expect("it is well formed");
