@@ -21,6 +21,7 @@
 //! - Archives behind urls: [`BlobSource`] → [`fetch_blob`] → [`FetchedBlob`]. Credentials: [`BlobKeychain`].
 //! - Images whose layers are the source: [`fetch_image`] → [`FetchedImage`].
 //! - A directory or zip of this machine, as such an image: [`LocalImage`], which heeds [`IgnoreFiles`].
+//! - How far a fetch is: [`Progress`] in the [`Limits`].
 //! - What a source says about its own build: [`ProjectDescriptor`].
 //! - Where a sub path leads: [`SubPath`], which can't leave the source.
 //!
@@ -34,10 +35,13 @@ mod archive;
 mod beneath;
 mod blob;
 mod fetched;
+#[doc(hidden)]
+pub mod fuzzing;
 mod git;
 mod image;
 mod limits;
 mod local;
+mod progress;
 mod project;
 mod source;
 mod sub_path;
@@ -56,6 +60,7 @@ pub use git::{
 pub use image::{FetchedImage, ImageSourceError, fetch_image};
 pub use limits::{LimitExceeded, Limits};
 pub use local::{IgnoreFiles, LocalError, LocalImage, LocalOptions};
+pub use progress::{Progress, Step};
 pub use project::{ProjectDescriptor, ProjectError, ProjectReport, process_project_descriptor};
 pub use source::{Source, SourceError, fetch};
 pub use sub_path::{InvalidSubPath, SubPath};

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-/// Bounds on one fetch. What goes beyond them ends the fetch with an error that names the bound.
+use crate::progress::{Progress, Step};
+
+/// Bounds on one fetch, and who may end it and watch it. What goes beyond them ends the fetch with an error that names the bound.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes received over the network.
@@ -27,6 +29,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Set to true by another thread to end the fetch.
     pub cancel: Arc<AtomicBool>,
+    /// Is told how far it is.
+    pub progress: Progress,
 }
 
 impl Default for Limits {
@@ -42,6 +46,7 @@ impl Default for Limits {
             path: 4096,
             idle: Duration::from_secs(120),
             cancel: Arc::default(),
+            progress: Progress::default(),
         }
     }
 }
@@ -161,6 +166,10 @@ impl<'a> Spent<'a> {
     /// Counts bytes before they are written.
     pub(crate) fn bytes(&mut self, count: u64) -> Result<(), LimitExceeded> {
         self.unpacked = self.unpacked.saturating_add(count);
+        self.limits.progress.tell(Step::Written {
+            entries: self.entries,
+            bytes: self.unpacked,
+        });
         if self.limits.cancel.load(Ordering::Relaxed) {
             return Err(LimitExceeded::Cancelled);
         }

@@ -12,7 +12,10 @@ use registry_client::{AnswerBody, Http, HttpError};
 use sha2::{Digest as _, Sha256};
 
 use super::{fetch::BlobError, url::BlobUrl};
-use crate::limits::{LimitExceeded, Limits};
+use crate::{
+    limits::{LimitExceeded, Limits},
+    progress::Step,
+};
 
 /// How often a broken download is taken up again.
 const ATTEMPTS: u32 = 4;
@@ -30,6 +33,7 @@ pub(super) fn download(
     let mut state = State {
         hash: Sha256::new(),
         received: 0,
+        expected: None,
         validator: None,
     };
     for attempt in 1.. {
@@ -77,7 +81,9 @@ fn request(
 struct State {
     hash: Sha256,
     received: u64,
-    /// A strong entity tag, with which the rest can be asked for.
+    /// How many bytes it has, when the server says that.
+    expected: Option<u64>,
+    /// A strong entity tag or else a date, with which the rest can be asked for.
     validator: Option<String>,
 }
 
@@ -97,6 +103,7 @@ impl State {
             *self = Self {
                 hash: Sha256::new(),
                 received: 0,
+                expected: length(&answer),
                 validator: validator(&answer),
             };
             file.set_len(0).and_then(|()| file.rewind()).map_err(BlobError::Spool)?;
@@ -116,6 +123,10 @@ impl State {
                 }
             };
             self.received += count as u64;
+            limits.progress.tell(Step::Received {
+                bytes: self.received,
+                of: self.expected,
+            });
             if self.received > limits.download {
                 return Err(BlobError::TooLarge {
                     url: url.to_string(),
@@ -137,13 +148,26 @@ impl State {
     fn fits(&self, answer: &Response<AnswerBody>) -> bool {
         let range = answer.headers().get(header::CONTENT_RANGE);
         let range = range.and_then(|range| range.to_str().ok()).unwrap_or_default();
-        range.starts_with(&format!("bytes {}-", self.received))
+        let total = range.rsplit('/').next().and_then(|total| total.parse().ok());
+        // A date says less than a tag: a file that is of another size is another file.
+        range.starts_with(&format!("bytes {}-", self.received)) && (total.is_none() || total == self.expected)
     }
 }
 
 fn validator(answer: &Response<AnswerBody>) -> Option<String> {
-    let tag = answer.headers().get(header::ETAG)?.to_str().ok()?;
-    (!tag.starts_with("W/")).then(|| tag.to_owned())
+    let text = |name| answer.headers().get(name)?.to_str().ok().map(str::to_owned);
+    let tag = text(header::ETAG).filter(|tag| !tag.starts_with("W/"));
+    tag.or_else(|| text(header::LAST_MODIFIED))
+}
+
+fn length(answer: &Response<AnswerBody>) -> Option<u64> {
+    answer
+        .headers()
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn refused(url: &BlobUrl, answer: Response<AnswerBody>) -> BlobError {

@@ -2,6 +2,7 @@
 
 mod channel;
 mod fetch;
+pub(crate) mod fuzzing;
 mod git_dir;
 mod gitmodules;
 mod greeting;

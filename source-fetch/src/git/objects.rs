@@ -9,7 +9,10 @@ use std::{
 use git2::{Commit, Indexer, ObjectType, Odb, Oid, Repository};
 
 use super::transport::{Remote, TransportError, Wanted};
-use crate::limits::{LimitExceeded, Limits};
+use crate::{
+    limits::{LimitExceeded, Limits},
+    progress::Step,
+};
 
 /// Why objects could not be received.
 #[derive(Debug)]
@@ -39,7 +42,15 @@ pub(crate) fn receive(
 ) -> Result<Received, ReceiveError> {
     let packs = git_dir.join("objects/pack");
     std::fs::create_dir_all(&packs).map_err(ReceiveError::Io)?;
+    let mut tell = |progress: git2::Progress<'_>| {
+        limits.progress.tell(Step::Objects {
+            count: progress.received_objects() as u64,
+            of: progress.total_objects() as u64,
+        });
+        true
+    };
     let mut indexer = Indexer::new(None, &packs, 0o444, false).map_err(ReceiveError::Objects)?;
+    indexer.progress(&mut tell);
     let mut spent = Spent {
         limits,
         bytes: 0,
@@ -80,6 +91,10 @@ struct Spent<'a> {
 impl Spent<'_> {
     fn count(&mut self, piece: &[u8]) -> io::Result<()> {
         self.bytes += piece.len() as u64;
+        self.limits.progress.tell(Step::Received {
+            bytes: self.bytes,
+            of: None,
+        });
         if self.head.len() < 12 {
             self.head
                 .extend_from_slice(&piece[..piece.len().min(12 - self.head.len())]);

@@ -121,7 +121,18 @@ pub(super) fn resolved(source: &GitSource, revision: &str, kind: RevisionKind) -
     }
 }
 
+/// No ref has a longer name: file systems that hold refs don't.
+const MAX_NAME: usize = 4096;
+
+/// Whether the revision can be the name of a ref at all.
+pub(super) fn is_name(revision: &str) -> bool {
+    !revision.is_empty() && revision.len() <= MAX_NAME
+}
+
 fn listed(source: &GitSource, remote: &mut Remote) -> Result<ResolvedGit, TransportError> {
+    if !is_name(source.revision()) {
+        return Ok(resolved(source, source.revision(), RevisionKind::Commit));
+    }
     let refs = remote.list(&candidates(source.revision()))?;
     if let Some((id, kind)) = pick(&refs, source.revision()) {
         return Ok(resolved(source, id, kind));

@@ -14,7 +14,7 @@ use super::{
     keychain::GitCredential,
     mirror::{Mirror, Question, Server},
     protocol::ListedRef,
-    resolve::{ResolveError, candidates, is_commit_id, pick, resolved},
+    resolve::{ResolveError, candidates, is_commit_id, is_name, pick, resolved},
     source::{GitSource, ResolvedGit, RevisionKind},
     transport::{Remote, TransportError},
     url::GitUrl,
@@ -116,7 +116,7 @@ impl Resolver {
         let key = key(&url, access);
         let shared = self.shared(&key);
         let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found = if is_commit_id(source.revision()) {
+        let mut found = if is_commit_id(source.revision()) || !is_name(source.revision()) {
             resolved(source, source.revision(), RevisionKind::Commit)
         } else {
             state.listed(source, &url, access, now, self.period)?
