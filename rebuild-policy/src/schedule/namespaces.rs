@@ -27,9 +27,14 @@ impl Queues {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Namespaces {
     queues: BTreeMap<String, Queues>,
+    /// Those with jobs that wait, who had least first.
+    order: BTreeSet<(u64, String)>,
     /// `served` of the namespace that was served last, before it was: a newcomer begins here and not at 0.
     mark: u64,
-    waiting: usize,
+    /// How many jobs wait that users wait for.
+    urgent: usize,
+    /// The others that wait, the oldest first.
+    background: BTreeSet<Place>,
 }
 
 /// What may be chosen just now.
@@ -48,37 +53,77 @@ impl Namespaces {
         let queues = self.queues.entry(job.namespace.clone()).or_default();
         if queues.is_idle() {
             queues.served = queues.served.max(self.mark);
+            self.order.insert((queues.served, job.namespace.clone()));
         }
+        let place = (since, arrival, job.id);
+        queues
+            .waiting
+            .entry((job.priority, job.work))
+            .or_default()
+            .insert(place);
+        match job.priority {
+            Priority::High => self.urgent += 1,
+            Priority::Low => {
+                self.background.insert(place);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, job: &Job, since: u64, arrival: u64) {
+        let place = (since, arrival, job.id);
+        let Some(queues) = self.queues.get_mut(&job.namespace) else {
+            return;
+        };
         let queue = queues.waiting.entry((job.priority, job.work)).or_default();
-        self.waiting += usize::from(queue.insert((since, arrival, job.id)));
+        if !queue.remove(&place) {
+            return;
+        }
+        if queues.is_idle() {
+            self.order.remove(&(queues.served, job.namespace.clone()));
+        }
+        match job.priority {
+            Priority::High => self.urgent -= 1,
+            Priority::Low => {
+                self.background.remove(&place);
+            }
+        }
     }
 
     /// Whether any job waits for a place.
     pub(super) fn has_waiting(&self) -> bool {
-        self.waiting > 0
-    }
-
-    pub(super) fn remove(&mut self, job: &Job, since: u64, arrival: u64) {
-        if let Some(queues) = self.queues.get_mut(&job.namespace)
-            && let Some(queue) = queues.waiting.get_mut(&(job.priority, job.work))
-        {
-            self.waiting -= usize::from(queue.remove(&(since, arrival, job.id)));
-        }
+        !self.order.is_empty()
     }
 
     /// The job that is next: what users wait for first; then the namespace that had least; there the oldest.
     pub(super) fn next(&self, choice: &Choice<'_>) -> Option<JobId> {
-        let best = self.queues.iter().filter_map(|(name, queues)| {
-            let (class, place) = queues.best(name, choice)?;
-            Some((class, queues.served, name, place))
-        });
-        best.min().map(|(_, _, _, (_, _, id))| id)
+        if !(choice.rebuilds || choice.rebases) {
+            return None;
+        }
+        let has_aged = self.background.first().is_some_and(|place| choice.is_aged(*place));
+        let any_urgent = self.urgent > 0 || has_aged;
+        let mut best = None;
+        for (_, name) in &self.order {
+            let Some((class, (_, _, id))) = self.queues.get(name).and_then(|queues| queues.best(name, choice)) else {
+                continue;
+            };
+            // In the order of what they had, the first of the better class is the one.
+            if class == 0 || !any_urgent {
+                return Some(id);
+            }
+            best = best.or(Some(id));
+        }
+        best
     }
 
+    /// A job that was taken out of its queue has started.
     pub(super) fn started(&mut self, job: &Job) {
         if let Some(queues) = self.queues.get_mut(&job.namespace) {
             self.mark = self.mark.max(queues.served);
+            let waits = self.order.remove(&(queues.served, job.namespace.clone()));
             queues.served = queues.served.saturating_add(job.seconds.max(1));
+            if waits {
+                self.order.insert((queues.served, job.namespace.clone()));
+            }
             queues.running_builds += usize::from(job.work == Work::Rebuild);
         }
     }
@@ -89,6 +134,12 @@ impl Namespaces {
                 .running_builds
                 .saturating_sub(usize::from(job.work == Work::Rebuild));
         }
+    }
+}
+
+impl Choice<'_> {
+    fn is_aged(&self, (since, ..): Place) -> bool {
+        self.now.saturating_sub(since) > self.patience
     }
 }
 
@@ -105,7 +156,7 @@ impl Queues {
                 .freezes
                 .values()
                 .any(|freeze| freeze.holds(name, priority, choice.now));
-            let is_urgent = priority == Priority::High || choice.now.saturating_sub(place.0) > choice.patience;
+            let is_urgent = priority == Priority::High || choice.is_aged(place);
             (free && !frozen).then_some((u8::from(!is_urgent), place))
         });
         heads.min()
