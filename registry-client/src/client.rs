@@ -414,8 +414,12 @@ impl Client {
         let call = self
             .session
             .call(repository, Operation::CheckWrite, Scope::push(repository));
-        let upload = push::start(&self.session, &call)?;
-        push::cancel(&self.session, &call, &upload);
+        match push::start(&self.session, &call) {
+            Ok(upload) => push::cancel(&self.session, &call, &upload),
+            // It is allowed all the same, and there is nothing to cancel.
+            Err(error) if error.status() == Some(201) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }

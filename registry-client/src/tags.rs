@@ -148,8 +148,17 @@ pub(crate) fn referrers(
 
 /// Finds the next page, which must be at the same registry.
 fn next_page(address: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, Reason> {
-    let mut links = headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
-    let Some(target) = links.find_map(location::next_link) else {
+    let links = || {
+        headers
+            .get_all(LINK)
+            .iter()
+            .map(|link| link.to_str().unwrap_or_default())
+    };
+    // A list must not end early because of a link that is not understood.
+    if links().any(|link| !link.trim_start().starts_with('<')) {
+        return Err(Reason::Answer("the link to the next page is malformed".to_owned()));
+    }
+    let Some(target) = links().find_map(location::next_link) else {
         return Ok(None);
     };
     let resolved = location::follow(address, target)?;

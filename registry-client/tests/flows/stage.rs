@@ -43,7 +43,7 @@ pub(crate) struct Seen {
 
 pub(crate) struct Stage {
     real: Http,
-    host: String,
+    base: String,
     prefix: String,
     mode: String,
     digests: BTreeMap<String, String>,
@@ -59,11 +59,11 @@ struct State {
 }
 
 impl Stage {
-    /// `digests` gives for each name of a document its digest.
-    pub(crate) fn new(real: &Http, host: &str, prefix: &str, case: &Value, digests: &BTreeMap<String, String>) -> Self {
+    /// `base` is the address of the real registry, `digests` gives for each name of a document its digest.
+    pub(crate) fn new(real: &Http, base: &str, prefix: &str, case: &Value, digests: &BTreeMap<String, String>) -> Self {
         let mut stage = Self {
             real: real.clone(),
-            host: host.to_owned(),
+            base: base.to_owned(),
             prefix: prefix.to_owned(),
             mode: case["mode"].as_str().unwrap_or_default().to_owned(),
             digests: digests.clone(),
@@ -132,26 +132,30 @@ impl Stage {
     fn forward(&self, request: Request<Body>) -> Result<Response<AnswerBody>, HttpError> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let path = path.replacen("/v2/", &format!("/v2/{}/", self.prefix), 1);
-        let path = if path == format!("/v2/{}/", self.prefix) {
-            "/v2/".to_owned()
+        let (own, all) = (format!("/v2/{}/", self.prefix), path == "/v2/");
+        let path = if all || self.prefix.is_empty() {
+            path.to_owned()
         } else {
-            path
+            path.replacen("/v2/", &own, 1)
+                .replace("from=", &format!("from={}/", self.prefix))
         };
-        let path = path.replace("from=", &format!("from={}/", self.prefix));
-        parts.uri = format!("http://{}{path}", self.host).parse().expect("an address");
+        parts.uri = format!("{}{path}", self.base).parse().expect("an address");
         parts.headers.remove("authorization");
         if self.mode == "basic" {
             let value = HeaderValue::from_static("Basic dXNlcjpwYXNz");
             parts.headers.insert("authorization", value);
         }
-        let answer = self.real.send(Request::from_parts(parts, body))?;
+        let answer = self.real.send(Request::from_parts(parts, body));
+        if answer.is_err() {
+            // What did not get there was not seen there.
+            self.state().seen.pop();
+        }
+        let answer = answer?;
         let (mut parts, body) = answer.into_parts();
         for name in ["location", "link"] {
             if let Some(value) = parts.headers.get(name).and_then(|value| value.to_str().ok()) {
-                let value = value
-                    .replace(&self.host, REGISTRY)
-                    .replace(&format!("/v2/{}/", self.prefix), "/v2/");
+                let host = self.base.rsplit('/').next().unwrap_or_default();
+                let value = value.replace(host, REGISTRY).replace(&own, "/v2/");
                 parts
                     .headers
                     .insert(name, HeaderValue::from_str(&value).expect("a value"));
@@ -361,8 +365,12 @@ fn canned(status: u16, body: Vec<u8>) -> Response<AnswerBody> {
 impl Transport for Stage {
     fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, HttpError> {
         let host = request.uri().authority().map_or("", |host| host.as_str()).to_owned();
-        if request.uri().scheme_str() == Some("https") {
+        let is_https = request.uri().scheme_str() == Some("https");
+        if is_https != (self.mode == "tls") {
             return Err(HttpError::unencrypted(request.uri()));
+        }
+        if ![REGISTRY, OTHER, AUTH, "127.0.0.1:5001"].contains(&host.as_str()) {
+            return Err(HttpError::refused(request.uri()));
         }
         let path = request
             .uri()
@@ -399,6 +407,7 @@ impl Transport for Stage {
 trait Played {
     fn broken(address: &Uri) -> Self;
     fn unencrypted(address: &Uri) -> Self;
+    fn refused(address: &Uri) -> Self;
 }
 
 impl Played for HttpError {
@@ -406,6 +415,14 @@ impl Played for HttpError {
         Self {
             origin: address.to_string(),
             kind: HttpErrorKind::Broken,
+            source: None,
+        }
+    }
+
+    fn refused(address: &Uri) -> Self {
+        Self {
+            origin: address.to_string(),
+            kind: HttpErrorKind::Connect,
             source: None,
         }
     }
