@@ -2,14 +2,14 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use registry_auth::KubernetesSecret;
 use registry_client::{Http, HttpPolicy, RetryPolicy};
 use serde_json::Value;
 use source_fetch::{
-    Access, Fetched, GitKeychain, GitSource, ResolvedGit, RevisionKind, Source, fetch, resolve_git,
-    resolve_git_with_tree,
+    Access, Fetched, GitKeychain, GitSource, ResolvedGit, RevisionKind, Source, fetch, process_project_descriptor,
+    resolve_git, resolve_git_with_tree,
 };
 use support::{
     repositories::{Server, build_all},
@@ -204,12 +204,6 @@ const ELSEWHERE: &[&str] = &[
     "docker-secret-missing-directory",
     "basic-docker-secret-missing",
     "bad-docker-argument",
-    "descriptor-at-top",
-    "descriptor-in-sub-path",
-    "descriptor-path-set",
-    "descriptor-path-missing",
-    "descriptor-path-up",
-    "platform-env-beats-descriptor",
     "no-source",
     "write-access-refused",
     "bad-image-tag",
@@ -296,6 +290,29 @@ fn check_fetches(version_2: bool) {
         let result = fetch(&Source::Git(source), &dir, &access, &mut |line| {
             log.push(line.to_owned());
         });
+        // As `prepare` does, the descriptor is followed, and variables of the build are written over its own.
+        let platform = tempfile::tempdir().expect("a directory");
+        let env_dir = platform.path().join("env");
+        let result = result.map_err(|error| format!("{error:?}")).and_then(|fetched| {
+            let sub_path = env("SOURCE_SUB_PATH").parse().map_err(|error| format!("{error:?}"))?;
+            let path = Some(env("PROJECT_DESCRIPTOR_PATH")).filter(|path| !path.is_empty());
+            let followed = process_project_descriptor(&dir, &sub_path, path, &env_dir);
+            followed.map(|_| fetched).map_err(|error| error.to_string())
+        });
+        let mut variables: BTreeMap<String, String> = fs::read_dir(&env_dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|file| {
+                let value = fs::read_to_string(file.path()).expect("text");
+                (file.file_name().to_string_lossy().into_owned(), value)
+            })
+            .collect();
+        for (name, value) in case["env"].as_object().into_iter().flatten() {
+            if let Some(name) = name.strip_prefix("PLATFORM_ENV_") {
+                variables.insert(name.to_owned(), value.as_str().unwrap_or_default().to_owned());
+            }
+        }
         let hostile =
             case["hostile"] == true || text("url").contains("super-escape") || text("url").contains("dash-url");
         let better = BETTER.iter().any(|(better, _)| *better == name);
@@ -319,6 +336,15 @@ fn check_fetches(version_2: bool) {
                 }
             }
             Ok(fetched) if recorded["exit"] == 0 => {
+                let expected = recorded["platform_env"].as_object().into_iter().flatten();
+                let expected =
+                    expected.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
+                if variables != expected.collect() {
+                    problem(format!(
+                        "variables {variables:?} instead of {}",
+                        recorded["platform_env"]
+                    ));
+                }
                 for line in compare(&dir, case, fetched, &place) {
                     problem(line);
                 }
@@ -339,12 +365,22 @@ fn check_fetches(version_2: bool) {
             }
             Ok(_) if !better => problem("not refused".into()),
             Err(error) if better && name != "sub-path-missing" && name != "super-no-gitlink-with-init" => {
-                problem(format!("no better: {error:?}"));
+                problem(format!("no better: {error}"));
             }
             Err(error) if (recorded["exit"] == 0 || recorded["any_of"].is_array()) && !better && !hostile => {
-                problem(format!("refused: {error:?}"));
+                problem(format!("refused: {error}"));
             }
-            _ => {}
+            Err(error) => {
+                // Where the message is about the descriptor, it is the same one.
+                let last = recorded["log"]
+                    .as_array()
+                    .and_then(|log| log.last()?.as_str())
+                    .unwrap_or_default();
+                if last.contains("project descriptor") && !last.contains(error) {
+                    problem(format!("message {error}, not {last}"));
+                }
+            }
+            Ok(_) => {}
         }
         if recorded["auth_seen"].is_array() {
             let sent = server.seen.lock().expect("a lock");
