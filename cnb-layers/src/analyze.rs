@@ -1,6 +1,7 @@
 //! Reading what a build starts from: the previous image, the run image, the right to write the new one.
 
 use registry_auth::Reference;
+use registry_client::Reason;
 
 use std::path::{Path, PathBuf};
 
@@ -148,13 +149,15 @@ pub fn analyze(
     access: &dyn RegistryAccess,
     log: &dyn Log,
 ) -> Result<Analyzed, AnalyzeError> {
-    check_access(inputs, access)?;
+    // Reading the images tells whether they may be read: no need to ask for that first.
     let previous_reference = parse(inputs.previous_image)?;
-    let previous = previous_image(inputs, &previous_reference, source, target, log)?;
+    let previous = read(inputs.previous_image, &previous_reference, inputs.platform, source)?;
     let run_reference = parse(inputs.run_image)?;
-    let run_image = source
-        .image(&run_reference, inputs.platform)
-        .map_err(AnalyzeError::RunImage)?;
+    let run_image = read(inputs.run_image, &run_reference, inputs.platform, source)?;
+    check_write_access(inputs, [&previous_reference, &run_reference], access)?;
+    let previous = previous.map_err(AnalyzeError::PreviousImage)?;
+    let previous = whole(inputs, previous, &previous_reference, target, log)?;
+    let run_image = run_image.map_err(AnalyzeError::RunImage)?;
 
     let mut analyzed = Analyzed {
         previous_image: Some(String::new()),
@@ -178,27 +181,60 @@ pub fn analyze(
     Ok(analyzed)
 }
 
-fn check_access(inputs: &AnalyzeInputs<'_>, access: &dyn RegistryAccess) -> Result<(), AnalyzeError> {
-    for image in [inputs.previous_image, inputs.run_image] {
-        let checked = access.check_read(&parse(image)?);
-        checked.map_err(|source| AnalyzeError::ReadAccess {
-            image: image.to_owned(),
-            source,
-        })?;
+/// Reads an image. The inner error is one of the image itself, the outer one of access to it.
+#[allow(
+    clippy::type_complexity,
+    reason = "two errors that are dealt with at different times"
+)]
+fn read(
+    name: &str,
+    reference: &Reference,
+    platform: &Platform,
+    source: &dyn ImageSource,
+) -> Result<Result<Option<Image>, ImageError>, AnalyzeError> {
+    match source.image(reference, platform) {
+        Err(ImageError::Registry(error)) if matches!(error.status(), None | Some(401 | 403)) && !is_content(&error) => {
+            Err(AnalyzeError::ReadAccess {
+                image: name.to_owned(),
+                source: error.into(),
+            })
+        }
+        read => Ok(read),
     }
+}
+
+/// Returns whether the registry answered, but with something that is no manifest or config.
+fn is_content(error: &registry_client::RegistryError) -> bool {
+    matches!(error.reason(), Reason::WrongBytes { .. } | Reason::Answer(_))
+}
+
+/// Checks that all images may be written; those in `read` are known to be readable.
+fn check_write_access(
+    inputs: &AnalyzeInputs<'_>,
+    read: [&Reference; 2],
+    access: &dyn RegistryAccess,
+) -> Result<(), AnalyzeError> {
+    let mut written = Vec::new();
     for image in inputs
         .cache_image
         .into_iter()
         .chain(inputs.names.iter().map(String::as_str))
     {
         let reference = parse(image)?;
-        let checked = access
-            .check_read(&reference)
-            .and_then(|()| access.check_write(&reference));
-        checked.map_err(|source| AnalyzeError::WriteAccess {
+        let check = || {
+            if !read.contains(&&reference) {
+                access.check_read(&reference)?;
+            }
+            if !written.contains(reference.repository()) {
+                access.check_write(&reference)?;
+            }
+            Ok(())
+        };
+        check().map_err(|source| AnalyzeError::WriteAccess {
             image: image.to_owned(),
             source,
         })?;
+        written.push(reference.repository().clone());
     }
     Ok(())
 }
@@ -207,17 +243,15 @@ fn parse(name: &str) -> Result<Reference, AnalyzeError> {
     Reference::parse(name).map_err(|_| AnalyzeError::Reference(name.to_owned()))
 }
 
-fn previous_image(
+/// Returns the previous image if it is there and lacks no blob.
+fn whole(
     inputs: &AnalyzeInputs<'_>,
+    image: Option<Image>,
     reference: &Reference,
-    source: &dyn ImageSource,
     target: &dyn ImageTarget,
     log: &dyn Log,
 ) -> Result<Option<Image>, AnalyzeError> {
-    let Some(image) = source
-        .image(reference, inputs.platform)
-        .map_err(AnalyzeError::PreviousImage)?
-    else {
+    let Some(image) = image else {
         log.info(format_args!("Image with name {:?} not found", inputs.previous_image));
         return Ok(None);
     };

@@ -90,7 +90,7 @@ pub fn copy_resolved_image(
     copy_blobs(from, reference, &image.manifest().layers, to, repository, progress)?;
     // The config is in memory; where it cannot be mounted, it is sent with the manifest.
     let config = &image.manifest().config.digest;
-    if !to.has_blob(repository, config)? && mount(from, reference, config, to, repository)? {
+    if !to.is_known(repository, config) && mount(from, reference, config, to, repository)? {
         progress(CopyEvent::Mounted(config.clone()));
     }
     Ok(push_image(to, image, repository, tags)?)
@@ -165,11 +165,15 @@ fn copy_blob(
     repository: &Repository,
 ) -> Result<CopyEvent, ImageError> {
     let digest = &layer.digest;
-    if to.has_blob(repository, digest)? {
+    if to.is_known(repository, digest) {
         return Ok(CopyEvent::Present(digest.clone()));
     }
+    // Where the blob is there already, a mount tells that as well: one request instead of two.
     if mount(from, reference, digest, to, repository)? {
         return Ok(CopyEvent::Mounted(digest.clone()));
+    }
+    if to.has_blob(repository, digest)? {
+        return Ok(CopyEvent::Present(digest.clone()));
     }
     to.push_blob(repository, digest, layer.size, &mut || {
         from.layer(reference, layer).map_err(std::io::Error::other)

@@ -4,7 +4,8 @@ use registry_auth::{Reference, Repository};
 
 use crate::metadata::Report;
 use crate::phase::{Log, LogExt as _, with_causes};
-use crate::{Image, ImageError, ImageSource, ImageTarget, Layer, copy_layers, push_image};
+use crate::store::push_config;
+use crate::{Digest, Image, ImageError, ImageSource, ImageTarget, Layer, copy_layers};
 
 /// A layer of an image that is to be saved, and where its blob can be had.
 #[derive(Clone, Debug)]
@@ -29,11 +30,13 @@ fn list(failures: &[(String, String)]) -> String {
 
 /// Saves the image under each name, logs what became of each, and returns the report.
 ///
-/// A name that fails does not keep the others from being tried.
+/// A name that fails does not keep the others from being tried. `current` is what one of the names is known to mean
+/// now.
 pub(crate) fn save(
     image: &Image,
     layers: &[Placed],
     names: &[String],
+    current: Option<(&Reference, &Digest)>,
     source: &dyn ImageSource,
     target: &dyn ImageTarget,
     log: &dyn Log,
@@ -42,7 +45,7 @@ pub(crate) fn save(
     let mut failures = Vec::new();
     let mut outcomes = Vec::new();
     for name in names {
-        let saved = save_as(image, layers, name, source, target);
+        let saved = save_as(image, layers, name, current, source, target);
         if let Err(problem) = &saved {
             failures.push((name.clone(), problem.clone()));
         }
@@ -74,19 +77,37 @@ fn save_as(
     image: &Image,
     layers: &[Placed],
     name: &str,
+    current: Option<(&Reference, &Digest)>,
     source: &dyn ImageSource,
     target: &dyn ImageTarget,
 ) -> Result<(), String> {
     let reference = Reference::parse(name).map_err(|error| with_causes(&error))?;
     let saved = || -> Result<(), ImageError> {
-        let unchanged = target.manifest_digest(&reference)?.as_ref() == Some(image.digest());
-        if unchanged {
+        let differs = current.is_some_and(|(known, digest)| *known == reference && digest != image.digest());
+        if !differs && target.manifest_digest(&reference)?.as_ref() == Some(image.digest()) {
             return Ok(());
         }
-        place_all(layers, reference.repository(), source, target)?;
-        push_image(target, image, reference.repository(), std::slice::from_ref(&reference)).map(|_| ())
+        match put(image, layers, &reference, source, target) {
+            // What was known of the repository was out of date, and is forgotten: look more closely.
+            Err(error) if error.is_missing_blob() => put(image, layers, &reference, source, target),
+            outcome => outcome,
+        }
     };
     saved().map_err(|error| with_causes(&error))
+}
+
+fn put(
+    image: &Image,
+    layers: &[Placed],
+    reference: &Reference,
+    source: &dyn ImageSource,
+    target: &dyn ImageTarget,
+) -> Result<(), ImageError> {
+    place_all(layers, reference.repository(), source, target)?;
+    push_config(target, image, reference.repository())?;
+    target
+        .put_manifest(reference, image.media_type(), image.manifest_json())
+        .map(|_| ())
 }
 
 /// Makes sure that the repository has every layer.

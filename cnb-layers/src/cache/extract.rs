@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 use crate::DiffId;
+
+/// Files are copied through a buffer of this size.
+const BUFFER: usize = 256 * 1024;
 
 /// Why a layer could not be extracted.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +111,7 @@ fn remove(place: LayerPlace<'_>) {
 fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(), ExtractError> {
     let mut target = Target::open(place)?;
     let mut archive = tar::Archive::new(tar);
+    let mut buffer = vec![0; BUFFER];
     for entry in archive.entries().map_err(ExtractError::Tar)? {
         let mut entry = entry.map_err(ExtractError::Tar)?;
         let name = entry.path_bytes().into_owned();
@@ -135,7 +139,7 @@ fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(
                     .file(&inside, mode, replace)
                     .map_err(|error| target.error(&inside, error, &shown()))?;
                 let size = entry.size();
-                let copied = io::copy(&mut entry, &mut file).and_then(|count| match count {
+                let copied = copy(&mut entry, &mut file, &mut buffer).and_then(|count| match count {
                     count if count == size => Ok(()),
                     _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
                 });
@@ -159,6 +163,22 @@ fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(
         }
     }
     target.finish()
+}
+
+/// Copies to the end and returns the number of bytes.
+fn copy(from: &mut dyn Read, to: &mut std::fs::File, buffer: &mut [u8]) -> io::Result<u64> {
+    let mut total = 0;
+    loop {
+        match from.read(buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => {
+                to.write_all(&buffer[..count])?;
+                total += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Where an entry lies, seen from the layer's directory.

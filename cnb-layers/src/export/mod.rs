@@ -182,7 +182,7 @@ impl<'a> Export<'a> {
             self.add_old_bom(&mut report)?;
         }
         let image = draft.finish();
-        let saved = save(&image, &layers, self.inputs.names, self.source, self.target, log)?;
+        let saved = save(&image, &layers, self.inputs.names, None, self.source, self.target, log)?;
         Ok(report.with_image(saved))
     }
 

@@ -1,3 +1,5 @@
+use super::bits::{Bits, stored_size};
+use super::fast::Fast;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 /// Content is deflated in blocks of this many bytes.
@@ -9,8 +11,10 @@ const RUN: usize = 16 * 1024;
 
 /// A block of content, with the content before it.
 pub(super) struct Block {
-    pub(super) window: Vec<u8>,
-    pub(super) data: Vec<u8>,
+    /// Both, one after the other.
+    pub(super) bytes: Vec<u8>,
+    /// How many of the bytes come before the block.
+    pub(super) window: usize,
     pub(super) last: bool,
 }
 
@@ -23,51 +27,55 @@ pub(super) struct Piece {
 
 /// Deflates blocks. What it makes of a block depends on the block and the window alone.
 ///
-/// So each run gets a compressor of its own. One that is reset and used again keeps something of what it
-/// did before, and makes other (equally valid) bytes of some blocks: the digest of a layer would depend on
-/// which thread took which block.
+/// Levels 1 and 2 are [`Fast`], the others zlib's. There each run gets a compressor of its own: one that is reset and
+/// used again keeps something of what it did before, and makes other (equally valid) bytes of some blocks, so that
+/// the digest of a layer would depend on which thread took which block.
 pub(super) struct Deflater {
     level: Compression,
+    fast: Option<Fast>,
 }
 
 impl Deflater {
     pub(super) fn new(level: u32) -> Self {
         Self {
             level: Compression::new(level.clamp(1, 9)),
+            fast: (level <= 2).then(Fast::new),
         }
     }
 
-    pub(super) fn deflate(&self, block: &Block) -> Piece {
-        let mut out = Vec::with_capacity(block.data.len() / 2 + 1024);
-        let mut start = 0;
-        while start < block.data.len() {
-            let stored = !shrinks(run(&block.data, start));
-            let mut end = start + run(&block.data, start).len();
-            while end < block.data.len() && stored != shrinks(run(&block.data, end)) {
-                end += run(&block.data, end).len();
+    pub(super) fn deflate(&mut self, block: &Block) -> Piece {
+        let deflated = match self.fast.take() {
+            Some(mut fast) => {
+                let deflated = deflate_fast(&mut fast, block);
+                self.fast = Some(fast);
+                deflated
             }
-            let data = &block.data[start..end];
-            if stored {
-                store(data, &mut out);
-            } else if start >= WINDOW {
-                self.deflate_run(&block.data[start - WINDOW..start], data, &mut out);
+            None => self.deflate_small(block),
+        };
+        let mut sum = Crc::new();
+        sum.update(&block.bytes[block.window..]);
+        Piece {
+            deflated,
+            sum,
+            last: block.last,
+        }
+    }
+
+    fn deflate_small(&self, block: &Block) -> Vec<u8> {
+        let mut out = Vec::with_capacity(block.bytes.len() / 2 + 1024);
+        for (start, end, shrinks) in runs(&block.bytes, block.window) {
+            let data = &block.bytes[start..end];
+            if shrinks {
+                self.deflate_run(&block.bytes[start.saturating_sub(WINDOW)..start], data, &mut out);
             } else {
-                let before = [block.window.as_slice(), &block.data[..start]].concat();
-                self.deflate_run(&before[before.len().saturating_sub(WINDOW)..], data, &mut out);
+                store(data, &mut out);
             }
-            start = end;
         }
         if block.last {
             // An empty final block with fixed codes.
             out.extend_from_slice(&[3, 0]);
         }
-        let mut sum = Crc::new();
-        sum.update(&block.data);
-        Piece {
-            deflated: out,
-            sum,
-            last: block.last,
-        }
+        out
     }
 
     fn deflate_run(&self, window: &[u8], data: &[u8], out: &mut Vec<u8>) {
@@ -99,9 +107,39 @@ impl Deflater {
     }
 }
 
-fn run(data: &[u8], start: usize) -> &[u8] {
-    let end = data.len().min(start + RUN);
-    &data[start..end]
+fn deflate_fast(fast: &mut Fast, block: &Block) -> Vec<u8> {
+    let mut out = Bits::new(block.bytes.len() / 2 + 1024);
+    let mut seen = 0;
+    fast.reset();
+    for (start, end, shrinks) in runs(&block.bytes, block.window) {
+        if shrinks {
+            fast.look_at(&block.bytes, seen.max(start.saturating_sub(WINDOW)), start);
+            fast.deflate(&block.bytes, start, end, &mut out);
+            seen = end;
+        } else {
+            out.store(&block.bytes[start..end]);
+        }
+    }
+    if !block.last {
+        out.byte_boundary();
+    }
+    out.finish(block.last)
+}
+
+/// Cuts what follows `start` where it begins or ceases to shrink: from, to, whether it shrinks.
+fn runs(bytes: &[u8], start: usize) -> Vec<(usize, usize, bool)> {
+    let mut runs: Vec<(usize, usize, bool)> = Vec::new();
+    let mut from = start;
+    while from < bytes.len() {
+        let to = bytes.len().min(from + RUN);
+        let shrinks = shrinks(&bytes[from..to]);
+        match runs.last_mut() {
+            Some(last) if last.2 == shrinks => last.1 = to,
+            _ => runs.push((from, to, shrinks)),
+        }
+        from = to;
+    }
+    runs
 }
 
 /// Appends stored blocks. The stream is at a byte boundary before and after.
@@ -115,35 +153,39 @@ fn store(data: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn stored_size(length: usize) -> usize {
-    length + 5 * length.div_ceil(0xffff)
-}
-
 /// Guesses whether deflate makes bytes smaller: whether their values are unevenly spread.
 ///
 /// Compressed and encrypted content has each of the 256 values about equally often. The sum of the
 /// squares of the counts is then near `n²/256`, and larger for everything that Huffman codes can shrink.
+/// A quarter of the bytes, taken all over the run, tells enough.
 fn shrinks(data: &[u8]) -> bool {
     // Few bytes say little about their spread.
-    if data.len() < 4096 {
-        return true;
+    if data.len() < RUN {
+        return data.len() < RUN / 4 || uneven(&mut std::iter::once(data));
     }
+    uneven(&mut data.chunks(RUN / 16).map(|part| &part[..part.len().min(RUN / 64)]))
+}
+
+fn uneven(parts: &mut dyn Iterator<Item = &[u8]>) -> bool {
     // Four tables, because equal values in a row would wait for one another.
     let mut tables = [[0u32; 256]; 4];
-    let mut chunks = data.chunks_exact(4);
-    for chunk in &mut chunks {
-        for (table, byte) in tables.iter_mut().zip(chunk) {
-            table[usize::from(*byte)] += 1;
+    let mut length = 0;
+    for part in parts {
+        length += part.len() as u64;
+        let mut chunks = part.chunks_exact(4);
+        for chunk in &mut chunks {
+            for (table, byte) in tables.iter_mut().zip(chunk) {
+                table[usize::from(*byte)] += 1;
+            }
         }
-    }
-    for byte in chunks.remainder() {
-        tables[0][usize::from(*byte)] += 1;
+        for byte in chunks.remainder() {
+            tables[0][usize::from(*byte)] += 1;
+        }
     }
     let squares: u64 = (0..256)
         .map(|value| tables.iter().map(|table| u64::from(table[value])).sum::<u64>())
         .map(|count| count * count)
         .sum();
-    let length = data.len() as u64;
     // Random bytes give n²/256 + n, give or take a little; 4 % more is worth a closer look.
     squares * 256 > length * length + length * 256 + length * length / 25
 }
@@ -175,8 +217,8 @@ mod tests {
     fn noise_grows_by_less_than_a_thousandth() {
         let data = noise(BLOCK);
         let piece = Deflater::new(2).deflate(&Block {
-            window: Vec::new(),
-            data: data.clone(),
+            bytes: data.clone(),
+            window: 0,
             last: true,
         });
         assert!(piece.deflated.len() < data.len() + data.len() / 1000);
@@ -207,19 +249,85 @@ mod tests {
         let blocks: Vec<Block> = (0..data.len() / BLOCK)
             .map(|number| {
                 let start = number * BLOCK;
-                let window = data[start.saturating_sub(WINDOW)..start].to_vec();
+                let before = start.saturating_sub(WINDOW);
                 Block {
-                    window,
-                    data: data[start..start + BLOCK].to_vec(),
+                    bytes: data[before..start + BLOCK].to_vec(),
+                    window: start - before,
                     last: false,
                 }
             })
             .collect();
         for level in [1, 2, 6] {
-            let one = Deflater::new(level);
+            let mut one = Deflater::new(level);
             let forwards: Vec<_> = blocks.iter().map(|block| one.deflate(block).deflated).collect();
             let backwards: Vec<_> = blocks.iter().rev().map(|block| one.deflate(block).deflated).collect();
             assert!(forwards.iter().eq(backwards.iter().rev()), "level {level}");
         }
+    }
+
+    fn inflated(pieces: &[Vec<u8>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let deflated = pieces.concat();
+        let mut reader = flate2::read::DeflateDecoder::new(deflated.as_slice());
+        std::io::Read::read_to_end(&mut reader, &mut out).expect("it can be inflated");
+        out
+    }
+
+    fn deflated(level: u32, data: &[u8]) -> Vec<Vec<u8>> {
+        let mut deflater = Deflater::new(level);
+        let starts = (0..data.len().max(1)).step_by(BLOCK);
+        starts
+            .map(|start| {
+                let (before, end) = (start.saturating_sub(WINDOW), data.len().min(start + BLOCK));
+                let block = Block {
+                    bytes: data[before..end].to_vec(),
+                    window: start - before,
+                    last: end == data.len(),
+                };
+                deflater.deflate(&block).deflated
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_deflated_inflates_to_the_same_at_each_size_and_level() {
+        let mixture = mixture(BLOCK + 1);
+        let noise = noise(BLOCK + 1);
+        let zeros = vec![0; BLOCK + 1];
+        let mut halves = mixture.clone();
+        halves
+            .chunks_mut(40_000)
+            .step_by(2)
+            .zip(noise.chunks(40_000))
+            .for_each(|(to, from)| {
+                let count = to.len().min(from.len());
+                to[..count].copy_from_slice(&from[..count]);
+            });
+        for data in [&mixture, &noise, &zeros, &halves] {
+            for size in [0, 1, 2, 3, 4, 7, 8, 9, 255, 256, 1000, 65_535, 65_600, BLOCK + 1] {
+                for level in [1, 6] {
+                    let pieces = deflated(level, &data[..size]);
+                    assert!(inflated(&pieces) == data[..size], "{size} bytes at level {level}");
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_survive(parts in proptest::collection::vec((proptest::collection::vec(0u8..5, 1..20), 1usize..400), 0..40)) {
+            let data: Vec<u8> = parts.iter().flat_map(|(part, times)| part.repeat(*times)).collect();
+            proptest::prop_assert!(inflated(&deflated(2, &data)) == data);
+        }
+    }
+
+    /// Golden: digests of layers in registries depend on these bytes. They may change only knowingly.
+    #[test]
+    fn the_bytes_of_the_default_level_are_these() {
+        let pieces = deflated(2, &mixture(2 * BLOCK + 777));
+        assert_eq!(
+            crate::digest_of(&pieces.concat()).as_str(),
+            "sha256:1f69622a56148063ac2e5cd5ae43b39a03760fb0708ba7d70817465cadc500ff"
+        );
     }
 }

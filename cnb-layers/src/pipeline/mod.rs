@@ -1,6 +1,9 @@
 //! From a layer's content to its compressed blob, in one pass.
 
+mod bits;
 mod deflate;
+mod fast;
+mod huffman;
 mod upload;
 
 pub use upload::{UploadError, upload_layer};
@@ -82,7 +85,7 @@ pub fn compress_layer(
         let mut blocks = Blocks::new(to_workers, to_collector);
         for _ in 0..threads {
             scope.spawn(|| {
-                let deflater = Deflater::new(compression.level);
+                let mut deflater = Deflater::new(compression.level);
                 loop {
                     let next = work.lock().map(|work| work.recv());
                     let Ok(Ok((block, answer))) = next else { return };
@@ -119,8 +122,9 @@ struct Blocks {
     collector: Option<SyncSender<Receiver<Piece>>>,
     hash: Sha256,
     size: u64,
-    window: Vec<u8>,
-    block: Vec<u8>,
+    /// The end of the last block, and this one as far as it is written.
+    bytes: Vec<u8>,
+    window: usize,
 }
 
 impl Blocks {
@@ -130,30 +134,29 @@ impl Blocks {
             collector: Some(collector),
             hash: Sha256::new(),
             size: 0,
-            window: Vec::new(),
-            block: Vec::with_capacity(deflate::BLOCK),
+            bytes: Vec::with_capacity(deflate::BLOCK),
+            window: 0,
         }
     }
 
     fn hand_out(&mut self, last: bool) -> io::Result<()> {
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "what takes the layer has given up");
-        let data = std::mem::replace(
-            &mut self.block,
-            Vec::with_capacity(if last { 0 } else { deflate::BLOCK }),
-        );
-        self.hash.update(&data);
-        self.size += data.len() as u64;
-        let window = std::mem::replace(
-            &mut self.window,
-            data[data.len().saturating_sub(deflate::WINDOW)..].to_vec(),
-        );
+        let mut next = Vec::new();
+        if !last {
+            next.reserve_exact(deflate::WINDOW + deflate::BLOCK);
+            next.extend_from_slice(&self.bytes[self.bytes.len().saturating_sub(deflate::WINDOW)..]);
+        }
+        let window = std::mem::replace(&mut self.window, next.len());
+        let bytes = std::mem::replace(&mut self.bytes, next);
+        self.hash.update(&bytes[window..]);
+        self.size += (bytes.len() - window) as u64;
         let (answer, piece) = sync_channel(1);
         self.collector
             .as_ref()
             .ok_or_else(gone)?
             .send(piece)
             .map_err(|_| gone())?;
-        let block = Block { window, data, last };
+        let block = Block { bytes, window, last };
         self.workers
             .as_ref()
             .ok_or_else(gone)?
@@ -170,11 +173,11 @@ impl Blocks {
 
 impl Write for Blocks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.block.len() == deflate::BLOCK {
+        if self.bytes.len() - self.window == deflate::BLOCK {
             self.hand_out(false)?;
         }
-        let count = bytes.len().min(deflate::BLOCK - self.block.len());
-        self.block.extend_from_slice(&bytes[..count]);
+        let count = bytes.len().min(deflate::BLOCK - (self.bytes.len() - self.window));
+        self.bytes.extend_from_slice(&bytes[..count]);
         Ok(count)
     }
 

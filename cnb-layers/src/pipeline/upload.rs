@@ -8,6 +8,9 @@ use crate::{BlobWriter, Descriptor, ImageError, ImageTarget, Layer, LayerContent
 /// Blobs up to this size are kept until they are complete, and not sent when they are there already.
 const SMALL: usize = 1024 * 1024;
 
+/// A layer is made again so often when the place it goes to breaks off.
+const ATTEMPTS: usize = 3;
+
 /// Why a layer could not be made or stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,12 +29,28 @@ pub enum UploadError {
 /// Makes a layer's blob and stores it on the way, in one pass and in bounded memory.
 ///
 /// A blob that turns out small is sent only if the repository does not have it; a larger one is sent
-/// while it is being made. To send nothing of a layer that an image has already, compare its
+/// while it is being made. Nothing of it is kept, so when the connection breaks, the layer is made again. To send nothing of a layer that an image has already, compare its
 /// [`diff_id`](crate::diff_id) first.
 ///
 /// # Errors
 /// When the layer cannot be made, or `target` fails. Then nothing of it remains there.
 pub fn upload_layer(
+    target: &dyn ImageTarget,
+    repository: &Repository,
+    content: &dyn LayerContent,
+    media_type: &str,
+    compression: Compression,
+) -> Result<(Layer, Compressed), UploadError> {
+    let mut attempt = 1;
+    loop {
+        match upload_once(target, repository, content, media_type, compression) {
+            Err(error) if attempt < ATTEMPTS && error.is_retryable() => attempt += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn upload_once(
     target: &dyn ImageTarget,
     repository: &Repository,
     content: &dyn LayerContent,
@@ -49,7 +68,16 @@ pub fn upload_layer(
     if let Some(error) = sink.failure {
         return Err(error.into());
     }
-    let made = made?;
+    let made = match made {
+        // What failed was where the layer goes.
+        Err(LayerError::Write(error)) => {
+            return Err(match error.downcast::<ImageError>() {
+                Ok(error) => error.into(),
+                Err(error) => LayerError::Write(error).into(),
+            });
+        }
+        made => made?,
+    };
     match sink.blob {
         Some(blob) => blob.finish(&made.digest)?,
         None => push_small(target, repository, &made.digest, &sink.buffer)?,
@@ -62,6 +90,12 @@ pub fn upload_layer(
         },
         made,
     ))
+}
+
+impl UploadError {
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_retryable())
+    }
 }
 
 fn push_small(

@@ -72,3 +72,23 @@ pub enum ImageError {
         problem: String,
     },
 }
+
+impl ImageError {
+    /// Returns whether a registry refused a manifest because it lacks a blob.
+    pub(crate) fn is_missing_blob(&self) -> bool {
+        let missing = |code: &&str| matches!(*code, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN");
+        matches!(self, Self::Registry(error) if error.codes().iter().any(missing))
+    }
+
+    /// Returns whether the same may succeed when it is tried again.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_retryable(),
+            Self::Blob { source, .. } => {
+                let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<Self>());
+                inner.is_some_and(Self::is_retryable)
+            }
+            _ => false,
+        }
+    }
+}

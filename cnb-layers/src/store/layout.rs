@@ -269,6 +269,10 @@ impl ImageTarget for LayoutStore {
         path.try_exists().map_err(|source| read(&path, source))
     }
 
+    fn is_known(&self, _: &Repository, digest: &Digest) -> bool {
+        self.blob_path(digest).exists()
+    }
+
     fn start_blob(&self, _: &Repository) -> Result<Box<dyn BlobWriter>, ImageError> {
         let dir = self.dir.join("blobs/sha256");
         fs::create_dir_all(&dir).map_err(|source| written(&dir, source))?;

@@ -156,6 +156,10 @@ impl ImageTarget for MemoryStore {
         Ok(self.blob(repository, digest).is_some())
     }
 
+    fn is_known(&self, repository: &Repository, digest: &Digest) -> bool {
+        self.blob(repository, digest).is_some()
+    }
+
     fn mount_blob(&self, from: &Repository, to: &Repository, digest: &Digest) -> Result<bool, ImageError> {
         if from.registry() != to.registry() {
             return Ok(false);

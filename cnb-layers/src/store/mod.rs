@@ -4,6 +4,7 @@ mod error;
 mod layout;
 mod memory;
 mod registry;
+mod registry_blob;
 mod verify;
 
 pub use error::ImageError;
@@ -61,6 +62,15 @@ pub trait ImageTarget: Send + Sync {
     /// # Errors
     /// When the place cannot be reached or refuses.
     fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, ImageError>;
+
+    /// Returns whether the repository holds this blob, as far as that is known without asking a server: because an
+    /// image there was read that has it, or because it was written there. `false` may mean either.
+    ///
+    /// Who relies on it and is refused a manifest for a missing blob must ask again; by then it is forgotten.
+    fn is_known(&self, repository: &Repository, digest: &Digest) -> bool {
+        let _ = (repository, digest);
+        false
+    }
 
     /// Makes a blob of another repository of the same registry part of `to`, without its bytes passing by.
     /// `false` when that is not possible here; then the blob has to be sent.
@@ -137,10 +147,7 @@ pub fn push_image(
     repository: &Repository,
     tags: &[Reference],
 ) -> Result<Digest, ImageError> {
-    let config = image.config_json();
-    target.push_blob(repository, image.config_digest(), config.len() as u64, &mut || {
-        Ok(Box::new(std::io::Cursor::new(config.to_vec())))
-    })?;
+    push_config(target, image, repository)?;
     for tag in tags {
         if target.manifest_digest(tag)?.as_ref() != Some(image.digest()) {
             target.put_manifest(tag, image.media_type(), image.manifest_json())?;
@@ -148,4 +155,15 @@ pub fn push_image(
     }
     debug_assert_eq!(image.digest(), &digest_of(image.manifest_json()));
     Ok(image.digest().clone())
+}
+
+/// Makes the repository hold an image's config.
+pub(crate) fn push_config(target: &dyn ImageTarget, image: &Image, repository: &Repository) -> Result<(), ImageError> {
+    if target.is_known(repository, image.config_digest()) {
+        return Ok(());
+    }
+    let config = image.config_json();
+    target.push_blob(repository, image.config_digest(), config.len() as u64, &mut || {
+        Ok(Box::new(std::io::Cursor::new(config.to_vec())))
+    })
 }

@@ -1,18 +1,26 @@
 //! Putting an image onto another base without building it.
 //!
 //! The layers of the application stay the same blobs; only config and manifest are made anew. Whether it
-//! may be done is decided by [`check_rebase`], a function of the two images.
+//! may be done is decided by [`check_rebase`], what will be written by [`plan_rebase`]: functions of the two images.
+//! [`rebase_many`] rebases any number of images and goes on where it was interrupted.
+
+mod check;
+mod many;
+
+pub use check::{Misfit, check_rebase};
+pub use many::{RebaseJob, RebaseJournal, rebase_many};
 
 use std::time::Duration;
 
 use registry_auth::Reference;
 
-use crate::metadata::{DecodeError, RebaseMetadata, Report, RunImageNames, TargetMetadata, labels, to_json};
+use crate::metadata::{DecodeError, RebaseMetadata, Report, RunImageNames, labels, to_json};
 use crate::open::{OpenError, open_base};
 use crate::phase::{Log, LogExt as _, PlatformApi};
 use crate::save::{Placed, SaveError, save};
 use crate::{
-    History, Image, ImageDraft, ImageError, ImageFormat, ImageSource, ImageTarget, Platform, RegistryAccess, Timestamp,
+    Digest, History, Image, ImageDraft, ImageError, ImageFormat, ImageSource, ImageTarget, Platform, RegistryAccess,
+    Timestamp,
 };
 
 /// What a rebase works on.
@@ -97,150 +105,6 @@ pub enum RebaseError {
     Save(#[from] SaveError),
 }
 
-/// Why a base does not fit an image.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Misfit {
-    /// The image was built with a platform API that is none.
-    #[error("the app image was built with platform API '{0}', which is not a version; rebuild it")]
-    PlatformApi(String),
-    /// The image does not say which stack it needs.
-    #[error("stack not defined on app image")]
-    NoStackOnApp,
-    /// The base does not say which stack it belongs to.
-    #[error("stack not defined on new base image")]
-    NoStackOnBase,
-    /// They belong to different stacks.
-    #[error("incompatible stack: '{base}' is not compatible with '{app}'")]
-    OtherStack {
-        /// The base's stack.
-        base: String,
-        /// The image's stack.
-        app: String,
-    },
-    /// A list of mixins cannot be read.
-    #[error("get {image} mixins: failed to unmarshal context of label 'io.buildpacks.stack.mixins': {problem}")]
-    Mixins {
-        /// Whose it is.
-        image: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The base lacks what the image needs.
-    #[error("missing required mixin(s): {}", .0.join(", "))]
-    MissingMixins(Vec<String>),
-    /// The image does not want to be rebased; may be overridden.
-    #[error("app image is not marked as rebasable{}", if *.forced { "" } else { "; please provide -force to override" })]
-    NotRebasable {
-        /// Whether it was overridden.
-        forced: bool,
-    },
-    /// The base is for another machine; may be overridden.
-    #[error(
-        "unable to satisfy target os/arch constraints; new run image: {base}, old run image: {app}{}",
-        if *.forced { "" } else { "; please provide -force to override" }
-    )]
-    Target {
-        /// The base's machine, as JSON.
-        base: String,
-        /// The image's machine, as JSON.
-        app: String,
-        /// Whether it was overridden.
-        forced: bool,
-    },
-}
-
-/// Decides whether `base` fits `app`. With `force`, reasons that may be overridden come back as warnings.
-pub fn check_rebase(app: &Image, base: &Image, force: bool) -> Result<Vec<Misfit>, Misfit> {
-    let version = app.env("CNB_PLATFORM_API").unwrap_or_default();
-    let since_0_12 = match (version, parse_api(version)) {
-        ("", _) => false,
-        (_, Some(version)) => version >= (0, 12),
-        (_, None) => return Err(Misfit::PlatformApi(version.to_owned())),
-    };
-    if !since_0_12 {
-        check_stack(app, base)?;
-        return Ok(Vec::new());
-    }
-    let mut overridden = Vec::new();
-    if app.label(labels::REBASABLE) == Some("false") {
-        overridden.push(Misfit::NotRebasable { forced: force });
-    }
-    let (base, app) = (TargetMetadata::of(base), TargetMetadata::of(app));
-    if !serves(&base, &app) {
-        overridden.push(Misfit::Target {
-            base: to_json(&base),
-            app: to_json(&app),
-            forced: force,
-        });
-    }
-    match overridden.first() {
-        Some(first) if !force => Err(first.clone()),
-        _ => Ok(overridden),
-    }
-}
-
-fn check_stack(app: &Image, base: &Image) -> Result<(), Misfit> {
-    let stack = |image: &Image| image.label(labels::STACK_ID).unwrap_or_default().to_owned();
-    let (of_app, of_base) = (stack(app), stack(base));
-    if of_app.is_empty() {
-        return Err(Misfit::NoStackOnApp);
-    }
-    if of_base.is_empty() {
-        return Err(Misfit::NoStackOnBase);
-    }
-    if of_app != of_base {
-        return Err(Misfit::OtherStack {
-            base: of_base,
-            app: of_app,
-        });
-    }
-    let needed = mixins(app, "app image")?;
-    let offered = mixins(base, "run image")?;
-    let mut missing: Vec<_> = needed.into_iter().filter(|mixin| !offered.contains(mixin)).collect();
-    missing.sort();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(Misfit::MissingMixins(missing))
-    }
-}
-
-/// Returns the mixins of an image without the stage (`build:`, `run:`) that they are for.
-fn mixins(image: &Image, whose: &'static str) -> Result<Vec<String>, Misfit> {
-    let text = image.label(labels::STACK_MIXINS).unwrap_or_default();
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let all: Option<Vec<String>> = serde_json::from_str(text).map_err(|error| Misfit::Mixins {
-        image: whose,
-        problem: error.to_string(),
-    })?;
-    let bare = |mixin: String| match mixin.split_once(':') {
-        Some((_, name)) => name.to_owned(),
-        None => mixin,
-    };
-    Ok(all.unwrap_or_default().into_iter().map(bare).collect())
-}
-
-/// Returns whether a base for one machine serves an application for another.
-fn serves(base: &TargetMetadata, app: &TargetMetadata) -> bool {
-    let variant = base.arch_variant.is_empty() || app.arch_variant.is_empty() || base.arch_variant == app.arch_variant;
-    let distro = match (&base.distro, &app.distro) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(base), Some(app)) => {
-            (base.name.is_empty() || base.name == app.name) && (base.version.is_empty() || base.version == app.version)
-        }
-    };
-    base.os == app.os && base.arch == app.arch && variant && distro
-}
-
-fn parse_api(text: &str) -> Option<(u64, u64)> {
-    let (major, minor) = text.strip_prefix('v').unwrap_or(text).split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
 /// Puts an image onto another base and saves it.
 ///
 /// No layer is downloaded; blobs that the target's repository lacks are mounted from the base's, or copied
@@ -260,27 +124,145 @@ pub fn rebase(
         .image(&app_reference, inputs.platform)
         .map_err(RebaseError::ReadApp)?
         .ok_or(RebaseError::NoApp)?;
-    let metadata = match app.label(labels::LIFECYCLE_METADATA) {
-        None | Some("") => RebaseMetadata::from_label("{}"),
-        Some(text) => RebaseMetadata::from_label(text),
-    };
-    let metadata = metadata.map_err(|source| RebaseError::Label {
-        label: labels::LIFECYCLE_METADATA,
-        source,
-    })?;
+    let metadata = metadata_of(&app)?;
     let name = match inputs.run_image {
         Some(name) => name.to_owned(),
         None => choose_base(inputs, &metadata, &app_reference, access)?,
     };
-    let base_reference = parse(&name)?;
-    let base = open_base(&base_reference, source, inputs.platform, inputs.wait, log).map_err(RebaseError::RunImage)?;
-    for warning in check_rebase(&app, &base, inputs.force)? {
-        log.warn(warning);
+    let base = NewBase::open(&name, source, inputs.platform, inputs.wait, log)?;
+    let plan = plan_with(inputs.api, inputs.force, &app, &app_reference, metadata, &base)?;
+    Ok(plan.run(inputs.names, source, target, log)?)
+}
+
+/// The base of a rebase, opened once for any number of images.
+#[derive(Clone, Debug)]
+pub struct NewBase {
+    name: String,
+    pinned: Reference,
+    image: Image,
+}
+
+impl NewBase {
+    /// Opens a base, which must exist and have layers.
+    ///
+    /// # Errors
+    /// [`RebaseError::Reference`] and [`RebaseError::RunImage`].
+    pub fn open(
+        name: &str,
+        source: &dyn ImageSource,
+        platform: &Platform,
+        wait: &dyn Fn(Duration),
+        log: &dyn Log,
+    ) -> Result<Self, RebaseError> {
+        let reference = parse(name)?;
+        let image = open_base(&reference, source, platform, wait, log).map_err(RebaseError::RunImage)?;
+        Ok(Self::known(name, &reference, image))
     }
-    let pinned = base_reference.with_digest(base.digest());
-    let (draft, layers) = onto(&app, &app_reference, &base, &pinned, &metadata.run_image.top_layer)?;
-    let image = relabel(inputs, draft, metadata, &base, &name, &pinned, log)?.finish();
-    Ok(save(&image, &layers, inputs.names, source, target, log)?)
+
+    /// Takes a base that was read already; `name` is what the image's label will be compared with.
+    pub fn known(name: &str, reference: &Reference, image: Image) -> Self {
+        Self {
+            name: name.to_owned(),
+            pinned: reference.with_digest(image.digest()),
+            image,
+        }
+    }
+
+    /// Returns the image.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+}
+
+/// What a rebase will write. Nothing has been written yet.
+#[derive(Clone, Debug)]
+pub struct RebasePlan {
+    image: Image,
+    layers: Vec<Placed>,
+    current: (Reference, Digest),
+    warnings: Vec<String>,
+}
+
+impl RebasePlan {
+    /// Returns the image as it will be.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Returns whether the image will be another one than it is.
+    pub fn is_change(&self) -> bool {
+        self.image.digest() != &self.current.1
+    }
+
+    /// Returns what was overridden by force.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Writes the image under the names. Done again, it finds that nothing is left to do.
+    ///
+    /// # Errors
+    /// When it could not be saved under all names.
+    pub fn run(
+        &self,
+        names: &[String],
+        source: &dyn ImageSource,
+        target: &dyn ImageTarget,
+        log: &dyn Log,
+    ) -> Result<Report, SaveError> {
+        for warning in &self.warnings {
+            log.warn(warning);
+        }
+        let current = Some((&self.current.0, &self.current.1));
+        save(&self.image, &self.layers, names, current, source, target, log)
+    }
+}
+
+/// Plans to put an image onto another base: a function of the two images.
+///
+/// `reference` is where `app` was read.
+///
+/// # Errors
+/// Those of [`RebaseError`] that say that the two do not fit.
+pub fn plan_rebase(
+    api: PlatformApi,
+    force: bool,
+    app: &Image,
+    reference: &Reference,
+    base: &NewBase,
+) -> Result<RebasePlan, RebaseError> {
+    plan_with(api, force, app, reference, metadata_of(app)?, base)
+}
+
+fn plan_with(
+    api: PlatformApi,
+    force: bool,
+    app: &Image,
+    reference: &Reference,
+    metadata: RebaseMetadata,
+    base: &NewBase,
+) -> Result<RebasePlan, RebaseError> {
+    let overridden = check_rebase(app, &base.image, force)?;
+    let mut warnings: Vec<String> = overridden.iter().map(ToString::to_string).collect();
+    let (draft, layers) = onto(app, reference, &base.image, &base.pinned, &metadata.run_image.top_layer)?;
+    let image = relabel(api, force, draft, metadata, base, &mut warnings)?.finish();
+    Ok(RebasePlan {
+        image,
+        layers,
+        current: (reference.clone(), app.digest().clone()),
+        warnings,
+    })
+}
+
+fn metadata_of(app: &Image) -> Result<RebaseMetadata, RebaseError> {
+    let metadata = match app.label(labels::LIFECYCLE_METADATA) {
+        None | Some("") => RebaseMetadata::from_label("{}"),
+        Some(text) => RebaseMetadata::from_label(text),
+    };
+    metadata.map_err(|source| RebaseError::Label {
+        label: labels::LIFECYCLE_METADATA,
+        source,
+    })
 }
 
 fn parse(name: &str) -> Result<Reference, RebaseError> {
@@ -363,15 +345,15 @@ fn onto(
 
 /// Writes into the labels what the image stands on now.
 fn relabel(
-    inputs: &RebaseInputs<'_>,
+    api: PlatformApi,
+    force: bool,
     mut draft: ImageDraft,
     mut metadata: RebaseMetadata,
-    base: &Image,
-    name: &str,
-    pinned: &Reference,
-    log: &dyn Log,
+    base: &NewBase,
+    warnings: &mut Vec<String>,
 ) -> Result<ImageDraft, RebaseError> {
-    let since_0_12 = inputs.api.at_least(12);
+    let (name, pinned, base) = (&base.name, &base.pinned, &base.image);
+    let since_0_12 = api.at_least(12);
     metadata.run_image.top_layer = base.top_layer().map_or_else(String::new, ToString::to_string);
     metadata.run_image.reference = pinned.to_string();
     let in_stack = metadata.stack.as_ref().is_some_and(|names| names.contain(name));
@@ -381,17 +363,17 @@ fn relabel(
             Some(names) if !names.image.is_empty() => to_json(names),
             _ => "not found".to_owned(),
         };
-        if !inputs.force {
+        if !force {
             return Err(RebaseError::UnknownBase {
-                name: name.to_owned(),
+                name: name.clone(),
                 known,
             });
         }
-        log.warn(format_args!(
+        warnings.push(format!(
             "rebase app image: new base image '{name}' not found in existing run image metadata: {known}"
         ));
         metadata.run_image.names = RunImageNames {
-            image: name.to_owned(),
+            image: name.clone(),
             mirrors: Vec::new(),
         };
         metadata.stack = Some(metadata.run_image.names.clone());
