@@ -104,7 +104,10 @@ pub fn build(
             Level::Debug,
             &format!("Running build for buildpack {}", entry.full_name()),
         );
-        phase.buildpack(entry)?;
+        phase.buildpack(entry).map_err(|error| BuildError::In {
+            buildpack: entry.full_name(),
+            source: Box::new(error),
+        })?;
         phase.log.log(
             Level::Debug,
             &format!("Finished running build for buildpack {}", entry.full_name()),
@@ -433,8 +436,8 @@ fn read_layers(directory: &Path) -> Result<Vec<(String, LayerMetadata)>, BuildEr
         let text = read(&path)
             .map_err(|error| broken(error.to_string()))?
             .unwrap_or_default();
-        let metadata =
-            LayerMetadata::from_toml(&text, &path.display().to_string()).map_err(|error| broken(error.to_string()))?;
+        let metadata = LayerMetadata::from_toml(&text, &path.display().to_string())
+            .map_err(|error| broken(format!("{error} in {}", path.display())))?;
         let types = metadata.types;
         if !(types.build || types.launch || types.cache) {
             ignore(&directory.join(&name))?;

@@ -10,6 +10,15 @@ use cnb_order::{DecodeError, LookupError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
+    /// Something is wrong with one buildpack or what it wrote; displayed as that, since the log has the same words as the
+    /// reference's.
+    #[error("{source}")]
+    In {
+        /// `id@version` of the buildpack.
+        buildpack: String,
+        /// What is wrong.
+        source: Box<BuildError>,
+    },
     /// A `bin/build` ended with an error.
     #[error("{exit}")]
     Failed {
@@ -42,7 +51,7 @@ pub enum BuildError {
         message: String,
     },
     /// A file of a buildpack could not be understood.
-    #[error("{source}")]
+    #[error("{source} in {}", .path.display())]
     Decode {
         /// The file.
         path: PathBuf,
@@ -71,8 +80,19 @@ impl BuildError {
     /// Returns the exit code of the builder for it: 51 when a buildpack failed, 52 otherwise.
     pub fn exit_code(&self) -> i32 {
         match self {
+            Self::In { source, .. } => source.exit_code(),
             Self::Failed { .. } | Self::Run(_) => 51,
             _ => 52,
+        }
+    }
+
+    /// Returns `id@version` of the buildpack that is to blame, if one is.
+    pub fn buildpack(&self) -> Option<&str> {
+        match self {
+            Self::In { buildpack, .. } | Self::Failed { buildpack, .. } | Self::Api { buildpack, .. } => {
+                Some(buildpack)
+            }
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::os_text;
 
@@ -135,6 +136,14 @@ pub enum RunError {
         program: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// It ran longer than the runner allows.
+    #[error("{} was ended after {limit:?}, the most it may take", .program.display())]
+    TimedOut {
+        /// The executable.
+        program: PathBuf,
+        /// How long it may run.
+        limit: Duration,
     },
     /// The caller cancelled the run.
     #[error("{} was cancelled", .program.display())]

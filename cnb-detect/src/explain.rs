@@ -79,6 +79,8 @@ impl ModuleOutcome {
                 -1 => ModuleVerdict::Error {
                     message: if run.error.is_empty() {
                         "ended by a signal".to_owned()
+                    } else if run.error.starts_with("toml: ") {
+                        format!("its build plan is not well formed: {}", run.error)
                     } else {
                         run.error.clone()
                     },

@@ -10,19 +10,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::{Command, Exit, Output, RunError, Runner};
+use crate::{Command, Exit, Output, RunError, Runner, descendants};
 
 /// Runs programs as children of this process, each in a process group of its own.
 ///
 /// Standard input is empty, standard output and standard error are one pipe, and memory stays bounded however much is
-/// printed. A program that ends but leaves children with the pipe open is waited for until they have been silent for
-/// [`linger`](Self::linger).
+/// printed. Files and sockets that this process opened do not reach the program.
+///
+/// A program that ends but leaves children with the pipe open is waited for until they have been silent for
+/// [`linger`](Self::linger); then they are ended, and a line of output says so. Children that let go of the pipe are left alone.
+/// When a run is cancelled or takes too long, the program is ended with all its descendants, and whoever else holds the pipe.
+///
+/// What it is not: a sandbox. A process that left its parent, its group and the pipe behind cannot be found again.
 #[derive(Clone, Debug)]
 pub struct HostRunner {
     /// How long children that a program left behind may stay silent before they are no longer listened to.
     pub linger: Duration,
+    /// How long a program may run; `None` is as long as it wants.
+    pub time_limit: Option<Duration>,
     /// Ends all programs started through this runner, with their children.
     pub cancel: Cancel,
 }
@@ -31,6 +37,7 @@ impl Default for HostRunner {
     fn default() -> Self {
         Self {
             linger: Duration::from_secs(10),
+            time_limit: None,
             cancel: Cancel::default(),
         }
     }
@@ -70,25 +77,49 @@ impl Runner for HostRunner {
             program: command.program.clone(),
             source,
         })?;
-        let status = self.watch(&mut child, reader, output);
-        if !matches!(status, Ok(Some(_))) {
-            kill_group(&child);
+        let pipe = descendants::pipe_of(&reader);
+        let end = self.watch(&mut child, reader, output);
+        if !matches!(end, Ok(End::Done(_))) {
+            descendants::end_all(child.id(), pipe);
             let _ = child.wait();
         }
-        match status {
-            Ok(Some(status)) => Ok(match (status.code(), status.signal()) {
-                (Some(code), _) => Exit::Code(code),
-                (None, signal) => Exit::Signal(signal.unwrap_or_default()),
-            }),
-            Ok(None) => Err(RunError::Cancelled {
-                program: command.program.clone(),
+        let program = || command.program.clone();
+        match end {
+            Ok(End::Done(status) | End::LeftChildren(status)) => {
+                if matches!(end, Ok(End::LeftChildren(_))) {
+                    let text = format!(
+                        "[processes that were left running were ended after {:?} of silence]\n",
+                        self.linger
+                    );
+                    output.write(text.as_bytes());
+                }
+                Ok(match (status.code(), status.signal()) {
+                    (Some(code), _) => Exit::Code(code),
+                    (None, signal) => Exit::Signal(signal.unwrap_or_default()),
+                })
+            }
+            Ok(End::Cancelled) => Err(RunError::Cancelled { program: program() }),
+            Ok(End::TimedOut(limit)) => Err(RunError::TimedOut {
+                program: program(),
+                limit,
             }),
             Err(source) => Err(RunError::Watch {
-                program: command.program.clone(),
+                program: program(),
                 source,
             }),
         }
     }
+}
+
+/// How watching a program ended.
+#[derive(Clone, Copy)]
+enum End {
+    /// It ended, and nobody holds its output any more.
+    Done(ExitStatus),
+    /// It ended, but somebody else holds its output and has been silent for long.
+    LeftChildren(ExitStatus),
+    Cancelled,
+    TimedOut(Duration),
 }
 
 /// Says why a directory cannot be a working directory: a failed start alone would not tell.
@@ -133,26 +164,18 @@ fn start(command: &Command) -> io::Result<(Child, PipeReader)> {
     Ok((child, reader))
 }
 
-fn kill_group(child: &Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
-}
-
 impl HostRunner {
-    /// Returns `None` when cancelled.
-    fn watch(
-        &self,
-        child: &mut Child,
-        mut reader: PipeReader,
-        output: &mut dyn Output,
-    ) -> io::Result<Option<ExitStatus>> {
+    fn watch(&self, child: &mut Child, mut reader: PipeReader, output: &mut dyn Output) -> io::Result<End> {
         let mut buffer = vec![0; 32 * 1024];
         let mut ended: Option<(ExitStatus, Instant)> = None;
         let mut open = true;
+        let began = Instant::now();
         loop {
             if self.cancel.is_cancelled() {
-                return Ok(None);
+                return Ok(End::Cancelled);
+            }
+            if let Some(limit) = self.time_limit.filter(|limit| began.elapsed() >= *limit) {
+                return Ok(End::TimedOut(limit));
             }
             let ready = if open {
                 let mut waiting = [PollFd::new(&reader, PollFlags::IN)];
@@ -183,10 +206,10 @@ impl HostRunner {
             if ended.is_none() {
                 ended = child.try_wait()?.map(|status| (status, Instant::now()));
             }
-            if let Some((status, since)) = ended
-                && (!open || since.elapsed() >= self.linger)
-            {
-                return Ok(Some(status));
+            match ended {
+                Some((status, _)) if !open => return Ok(End::Done(status)),
+                Some((status, since)) if since.elapsed() >= self.linger => return Ok(End::LeftChildren(status)),
+                _ => {}
             }
         }
     }

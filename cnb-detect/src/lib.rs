@@ -56,6 +56,7 @@
 #![warn(missing_docs)]
 
 mod command;
+mod descendants;
 mod detect;
 mod dockerfile;
 mod environment;
