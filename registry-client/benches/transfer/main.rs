@@ -1,0 +1,121 @@
+//! A blob of 1 GiB pulled and pushed over loopback, beside a bare transfer of ureq that checks nothing; and 10,000 small
+//! manifests. Each transfer is a process of its own, so that its peak of memory is its own, too; the server is here.
+//!
+//! `cargo bench -p registry-client`
+
+mod server;
+mod transfers;
+
+use std::{env, io::Write, process::Command, time::Duration};
+
+use criterion::{Criterion, Throughput};
+use server::Server;
+use transfers::{MANIFESTS, SIZE};
+
+/// The variable that makes this program do one transfer and tell how it went.
+const TRANSFER: &str = "BENCH_TRANSFER";
+const ADDRESS: &str = "BENCH_ADDRESS";
+const DIGEST: &str = "BENCH_DIGEST";
+/// How often the comparison takes turns.
+const ROUNDS: usize = 7;
+
+fn main() {
+    if let Ok(kind) = env::var(TRANSFER) {
+        let variable = |name| env::var(name).expect("it is set by the parent");
+        let time = transfers::run(&kind, &variable(ADDRESS), &variable(DIGEST));
+        say(&format!("{} {}", time.as_nanos(), transfers::peak_memory()));
+        return;
+    }
+    let server = Server::start();
+    let flags: Vec<String> = env::args().collect();
+    if !flags.iter().any(|flag| flag == "--compare") {
+        measure(&server);
+    }
+    if !flags.iter().any(|flag| flag == "--test" || flag == "--list") {
+        compare(&server);
+    }
+}
+
+fn measure(server: &Server) {
+    let mut criterion = Criterion::default().sample_size(10).configure_from_args();
+    let blobs = &["pull-bare", "pull", "push-bare", "push"][..];
+    for (name, amount, kinds) in [
+        ("1 GiB", Throughput::Bytes(SIZE), blobs),
+        ("manifests", Throughput::Elements(MANIFESTS), &["manifests"]),
+    ] {
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(amount);
+        for kind in kinds {
+            group.bench_function(*kind, |bencher| {
+                bencher.iter_custom(|rounds| (0..rounds).map(|_| transfer(server, kind).time).sum());
+            });
+        }
+    }
+    criterion.final_summary();
+}
+
+/// How a transfer went.
+#[derive(Clone, Copy)]
+struct Went {
+    time: Duration,
+    /// Bytes.
+    peak: u64,
+}
+
+impl Went {
+    /// The best time and the worst peak of several.
+    fn of_all(all: &[Self]) -> Self {
+        Self {
+            time: all.iter().map(|went| went.time).min().unwrap_or_default(),
+            peak: all.iter().map(|went| went.peak).max().unwrap_or_default(),
+        }
+    }
+}
+
+/// Runs one transfer in a process of its own.
+fn transfer(server: &Server, kind: &str) -> Went {
+    let program = env::current_exe().expect("this program has a path");
+    let output = Command::new(program)
+        .env(TRANSFER, kind)
+        .env(ADDRESS, server.address())
+        .env(DIGEST, server.digest())
+        .output()
+        .expect("it can be run again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut numbers = text.split_whitespace().filter_map(|number| number.parse().ok());
+    let (Some(time), Some(peak)) = (numbers.next(), numbers.next()) else {
+        panic!("{kind} failed: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let time = Duration::from_nanos(time);
+    Went { time, peak }
+}
+
+/// Takes turns, so that both sides see the same weather, and compares the best of each.
+fn compare(server: &Server) {
+    say(&format!("\nbest of {ROUNDS} in turns:"));
+    for (bare, ours) in [("pull-bare", "pull"), ("push-bare", "push")] {
+        let rounds = (0..ROUNDS).map(|_| (transfer(server, bare), transfer(server, ours)));
+        let (bare, here): (Vec<_>, Vec<_>) = rounds.unzip();
+        let (bare, here) = (Went::of_all(&bare), Went::of_all(&here));
+        say(&format!(
+            "{ours} of 1 GiB: {:.2} s, bare ureq {:.2} s, ratio {:.2}; peak memory {} KiB, bare {} KiB",
+            here.time.as_secs_f64(),
+            bare.time.as_secs_f64(),
+            here.time.as_secs_f64() / bare.time.as_secs_f64(),
+            here.peak >> 10,
+            bare.peak >> 10,
+        ));
+    }
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| transfer(server, "manifests")).collect();
+    let went = Went::of_all(&rounds);
+    #[expect(clippy::cast_precision_loss, reason = "ten thousand is exact")]
+    let rate = MANIFESTS as f64 / went.time.as_secs_f64();
+    say(&format!(
+        "{MANIFESTS} manifests by 4 threads: {rate:.0} requests/s; peak memory {} KiB",
+        went.peak >> 10
+    ));
+}
+
+fn say(text: &str) {
+    writeln!(std::io::stdout().lock(), "{text}").expect("somebody reads");
+}
