@@ -7,7 +7,7 @@ use registry_client::Client;
 
 use super::registry_blob::RegistryBlob;
 use super::{BlobWriter, Document, ImageError, ImageSource, ImageTarget, OpenBlob, read_limited, resolve};
-use crate::{Descriptor, Image, Platform};
+use crate::{Descriptor, Image, Platform, media_type};
 
 /// So many blobs are remembered; then all are forgotten.
 const MOST: usize = 65_536;
@@ -99,7 +99,11 @@ impl ImageSource for RegistryStore {
     }
 
     fn layer(&self, reference: &Reference, layer: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {
-        Ok(Box::new(self.client.blob(reference.repository(), &layer.digest)?))
+        // Only of a foreign layer may the registry not have the bytes.
+        let foreign = media_type::is_foreign_layer(&layer.media_type);
+        let urls = if foreign { layer.urls.as_slice() } else { &[] };
+        let blob = self.client.foreign_blob(reference.repository(), &layer.digest, urls)?;
+        Ok(Box::new(blob.expecting(layer.size)?))
     }
 
     fn mountable(&self, reference: &Reference) -> Option<Repository> {
