@@ -11,6 +11,7 @@ use cnb_order::{
     ApiVersion, BuildpackPlan, DetectedGroup, Entry, Lookup, ModuleDescriptor, ModuleKind, Plan, TargetData,
 };
 
+use crate::error::in_file;
 use crate::sbom::{self, SbomFile};
 use crate::{
     BomEntry, BuildError, BuildMetadata, BuildToml, Label, LaunchToml, LayerMetadata, Process, ProcessList, Slice, bom,
@@ -437,7 +438,7 @@ fn read_layers(directory: &Path) -> Result<Vec<(String, LayerMetadata)>, BuildEr
             .map_err(|error| broken(error.to_string()))?
             .unwrap_or_default();
         let metadata = LayerMetadata::from_toml(&text, &path.display().to_string())
-            .map_err(|error| broken(format!("{error} in {}", path.display())))?;
+            .map_err(|error| broken(in_file(&error, &path)))?;
         let types = metadata.types;
         if !(types.build || types.launch || types.cache) {
             ignore(&directory.join(&name))?;

@@ -1,7 +1,7 @@
 //! Why a build fails.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cnb_detect::{EnvFileError, Exit, RunError, os_text};
 use cnb_order::{DecodeError, LookupError};
@@ -51,7 +51,7 @@ pub enum BuildError {
         message: String,
     },
     /// A file of a buildpack could not be understood.
-    #[error("{source} in {}", .path.display())]
+    #[error("{}", in_file(.source, .path))]
     Decode {
         /// The file.
         path: PathBuf,
@@ -109,5 +109,13 @@ impl BuildError {
             path,
             source,
         }
+    }
+}
+
+/// Adds the file to what the TOML reader says; messages about rules have the words of the reference, and name it or not.
+pub(crate) fn in_file(error: &DecodeError, path: &Path) -> String {
+    match error {
+        DecodeError::Syntax { .. } | DecodeError::WrongType { .. } => format!("{error} in {}", path.display()),
+        _ => error.to_string(),
     }
 }
