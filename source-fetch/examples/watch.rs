@@ -2,36 +2,48 @@
 //!
 //! ```console
 //! $ cargo run -p source-fetch --example watch -- https://github.com/owner/app --revision main --sub-path app
+//! $ cargo run -p source-fetch --example watch -- https://github.com/owner/mono --sub-path app --include libs/shared/ --exclude '*.md'
 //! ```
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
-use std::{error::Error, thread, time::Duration};
+use std::{
+    error::Error,
+    thread,
+    time::{Duration, Instant},
+};
 
 use registry_client::{Http, HttpPolicy};
-use source_fetch::{Access, GitSource, resolve_git_with_tree};
+use source_fetch::{Access, GitSource, PathFilter, Resolver};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut url, mut revision, mut sub_path, mut seconds) = (None, "main".to_owned(), String::new(), 10);
+    let (mut include, mut exclude) = (Vec::new(), Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
         match argument.as_str() {
             "--revision" => revision = value()?,
             "--sub-path" => sub_path = value()?,
+            "--include" => include.push(value()?),
+            "--exclude" => exclude.push(value()?),
             "--every" => seconds = value()?.parse()?,
             _ => url = Some(argument),
         }
     }
-    let url = url.ok_or("usage: watch URL [--revision R] [--sub-path P] [--every SECONDS]")?;
+    let url = url.ok_or(
+        "usage: watch URL [--revision R] [--sub-path P] [--include PATTERN] [--exclude PATTERN] [--every SECONDS]",
+    )?;
     let access = Access {
         allow_file: true,
         ..Access::new(Http::new(&HttpPolicy::default())?)
     };
-    let source = GitSource::new(url, revision).with_sub_path(sub_path);
-    let scratch = std::env::temp_dir();
+    let paths = PathFilter::new(include, exclude)?;
+    let source = GitSource::new(url, revision).with_sub_path(sub_path).with_paths(paths);
+    let mirrors = std::env::temp_dir().join("source-fetch-mirrors");
+    let resolver = Resolver::new(mirrors, Duration::from_secs(seconds) / 2);
     let mut last = None;
     loop {
-        match resolve_git_with_tree(&source, &access, &scratch) {
+        match resolver.resolve(&source, &access, Instant::now()) {
             Ok(found) => {
                 let now = found.tree.clone().unwrap_or_else(|| found.revision.clone());
                 if last.as_ref() != Some(&now) {

@@ -1,14 +1,18 @@
 //! What is the source now, and give it to me.
 //!
 //! ```no_run
+//! use std::time::{Duration, Instant};
 //! use registry_client::{Http, HttpPolicy};
-//! use source_fetch::{Access, GitSource, fetch_git, resolve_git};
+//! use source_fetch::{Access, GitSource, Resolver, fetch_git};
 //!
 //! let access = Access::new(Http::new(&HttpPolicy::default())?);
-//! let source = GitSource::new("https://git.example.com/team/app", "main").with_sub_path("app");
-//! let resolved = resolve_git(&source, &access)?;
-//! println!("{} is commit {}", source.revision(), resolved.revision);
-//! fetch_git(&resolved, "/tmp/app".as_ref(), &access, &mut |line| println!("{line}"))?;
+//! let source = GitSource::new("https://git.example.com/team/mono", "main").with_sub_path("app");
+//! // Watch: as long as the tree stays the same, no commit has changed anything in the directory.
+//! let resolver = Resolver::new("/var/lib/app/mirrors".into(), Duration::from_secs(60));
+//! let found = resolver.resolve(&source, &access, Instant::now())?;
+//! println!("{} is {}, and app is tree {:?}", source.revision(), found.revision, found.tree);
+//! // Fetch: that commit and nothing else, whatever has been pushed meanwhile.
+//! fetch_git(&found, "/tmp/app".as_ref(), &access, &mut |line| println!("{line}"))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -181,6 +181,7 @@ fn problem(case: &Value, server: &Server) -> Option<String> {
         url: url.clone(),
         strip_components,
         authorize: case["env"]["BLOB_AUTH"] == "true",
+        sha256: None,
     };
     let access = Access {
         blob: BlobKeychain::from_secrets(&secrets_of(case, place)),
@@ -337,6 +338,38 @@ fn cve_2026_41506_a_credential_does_not_follow_a_redirect_to_another_origin() {
     };
     assert_eq!(sent(&server), [Some("Bearer tok".to_owned())]);
     assert_eq!(sent(&other), [None]);
+}
+
+#[test]
+fn an_archive_with_another_digest_is_not_unpacked() {
+    let server = Server::start();
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("f", zip::write::SimpleFileOptions::default())
+        .expect("a file");
+    let url = server.put(
+        "/a.zip",
+        Answer {
+            status: 200,
+            body: zip.finish().expect("finished").into_inner(),
+            ..Answer::default()
+        },
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let fetch = |sha256: &str| {
+        let source = BlobSource {
+            url: url.clone(),
+            sha256: Some(sha256.to_owned()),
+            ..BlobSource::default()
+        };
+        fetch_blob(&source, dir.path(), &access())
+    };
+    let error = fetch(&"0".repeat(64)).expect_err("another digest");
+    let BlobError::WrongDigest { actual, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 0);
+    fetch(&actual.to_uppercase()).expect("the right digest");
+    assert!(dir.path().join("f").is_file());
 }
 
 #[test]

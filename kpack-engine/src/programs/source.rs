@@ -62,6 +62,7 @@ fn source(invocation: &Invocation, sub_path: &SubPath) -> Result<Source, Program
                 expected: "a number that is not negative",
             })?,
             authorize: invocation.switch("BLOB_AUTH", false)?,
+            ..BlobSource::default()
         }));
     }
     let image = invocation.variable("REGISTRY_IMAGE").ok_or(ProgramError::NoSource)?;

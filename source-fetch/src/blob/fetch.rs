@@ -28,6 +28,8 @@ pub struct BlobSource {
     pub strip_components: u32,
     /// Whether the download is authorized, with the credential that the access has for the host.
     pub authorize: bool,
+    /// The SHA-256 that the archive must have, as hex digits; nothing is unpacked when it has another.
+    pub sha256: Option<String>,
 }
 
 /// What was fetched.
@@ -87,6 +89,16 @@ pub enum BlobError {
         /// Which bound was crossed.
         source: LimitExceeded,
     },
+    /// The archive is not the one that was asked for.
+    #[error("{url} has the SHA-256 {actual}, not {expected}; nothing of it is unpacked")]
+    WrongDigest {
+        /// The url.
+        url: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        actual: String,
+    },
     /// The archive could not be stored or read on this machine.
     #[error("cannot store the downloaded archive")]
     Spool(#[source] io::Error),
@@ -134,6 +146,17 @@ pub fn fetch_blob(source: &BlobSource, dir: &Path, access: &Access) -> Result<Fe
         let sha256 = download(&url, authorization.as_ref(), &mut file, &access.http, &access.limits)?;
         (file, sha256)
     };
+    if let Some(expected) = source
+        .sha256
+        .as_ref()
+        .filter(|expected| !expected.eq_ignore_ascii_case(&sha256))
+    {
+        return Err(BlobError::WrongDigest {
+            url: url.to_string(),
+            expected: expected.clone(),
+            actual: sha256,
+        });
+    }
     archive::unpack(&mut file, &mut into, source.strip_components)?;
     into.finish().map_err(ArchiveError::from)?;
     Ok(FetchedBlob { sha256 })
