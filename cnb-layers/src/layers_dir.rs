@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::metadata::{DecodeError, GroupBuildpack, LayerToml};
+use crate::phase::{Log, LogExt as _};
 
 /// A layer of a buildpack on disk.
 #[derive(Clone, Debug)]
@@ -73,6 +74,23 @@ pub(crate) enum LayerTomlError {
     /// It could not be understood.
     #[error("cannot understand it")]
     Decode(#[source] DecodeError),
+}
+
+/// Logs what a buildpack's directory holds, for people who look into a problem. `layers_dir` is as logs name it.
+pub(crate) fn log_directory(layers_dir: &Path, disk: &Path, buildpack: &GroupBuildpack, log: &dyn Log) {
+    let directory = buildpack.directory();
+    log.debug(format_args!(
+        "Reading buildpack directory: {}",
+        layers_dir.join(&directory).display()
+    ));
+    let entries = fs::read_dir(disk.join(&directory)).into_iter().flatten().flatten();
+    let names: BTreeSet<_> = entries.map(|entry| entry.file_name()).collect();
+    for name in names {
+        log.debug(format_args!(
+            "Reading buildpack directory item: {}",
+            name.to_string_lossy()
+        ));
+    }
 }
 
 /// Finds the layers of a buildpack: each directory and each `<name>.toml` but store, launch and build.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::DiffId;
 use crate::cache::{Cache, LayerPlace, extract_layer, extract_sbom};
-use crate::layers_dir::{is_plain_id, is_plain_name, layers_of};
+use crate::layers_dir::{is_plain_id, is_plain_name, layers_of, log_directory};
 use crate::metadata::{CacheMetadata, Group, GroupBuildpack, LifecycleMetadata, data_document, store_document};
 use crate::phase::{Log, LogExt as _, PlatformApi};
 
@@ -174,12 +174,19 @@ pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn 
     if inputs.skip_layers {
         log.info("Skipping buildpack layer analysis");
     } else {
+        log.debug("Restoring Layer Metadata");
         for buildpack in &buildpacks {
+            log.debug(format_args!(
+                "Reading Buildpack Layers directory {}",
+                inputs.layers_dir.display()
+            ));
+            log_directory(inputs.layers_dir, &inputs.disk(), buildpack, log);
             restore_metadata(inputs, buildpack, &cached, &mut shas, log)?;
         }
     }
     let mut jobs = Vec::new();
     for buildpack in &buildpacks {
+        log_directory(inputs.layers_dir, &inputs.disk(), buildpack, log);
         let found = layers_of(&inputs.disk(), buildpack).map_err(|source| RestoreError::ReadLayers {
             buildpack: buildpack.id.clone(),
             source,
@@ -210,11 +217,12 @@ pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn 
     if let Some(cache) = cache {
         restore_data(inputs, cache, &jobs, log);
     }
-    if inputs.api.at_least(8) && !inputs.skip_layers {
+    if inputs.api.at_least(8) {
         if let Some(cache) = cache.filter(|_| !cached.sbom.is_empty()) {
             restore_sbom(inputs, cache, &cached.sbom, log);
         }
-        distribute_sbom(inputs, &buildpacks)?;
+        let receivers = if inputs.skip_layers { &[][..] } else { &buildpacks };
+        distribute_sbom(inputs, receivers)?;
     }
     Ok(())
 }
@@ -236,6 +244,7 @@ fn restore_metadata(
     shas: &mut BTreeMap<String, String>,
     log: &dyn Log,
 ) -> Result<(), RestoreError> {
+    log_refusals(inputs, buildpack, cached, log);
     for layer in layers_to_restore(inputs.api, buildpack, inputs.metadata, cached) {
         let identifier = format!("{}:{}", layer.buildpack, layer.name);
         if !is_plain_name(&layer.name) {
@@ -249,6 +258,7 @@ fn restore_metadata(
             Origin::Cache => "cache",
         };
         log.info(format_args!("Restoring metadata for {identifier:?} from {origin}"));
+        log.debug(format_args!("Writing layer metadata for {identifier:?}"));
         write(
             &inputs.disk(),
             buildpack,
@@ -258,6 +268,41 @@ fn restore_metadata(
         shas.insert(identifier, layer.sha);
     }
     Ok(())
+}
+
+/// Says of the layers that do not come back why.
+fn log_refusals(inputs: &RestoreInputs<'_>, buildpack: &GroupBuildpack, cached: &CacheMetadata, log: &dyn Log) {
+    let id = &buildpack.id;
+    let in_app = inputs.metadata.buildpack(id).map(|found| &found.layers);
+    for (name, layer) in in_app.into_iter().flatten() {
+        let layer_id = format!("{id}:{name}");
+        if !layer.launch {
+            log.debug(format_args!(
+                "Not restoring metadata for {layer_id:?}, marked as launch=false"
+            ));
+        } else if layer.build && !layer.cache {
+            log.debug(format_args!(
+                "Not restoring metadata for {layer_id:?}, marked as build=true, cache=false"
+            ));
+        } else if layer.cache && !cached.layer(id, name).is_some_and(|cached| cached.cache) {
+            log.debug(format_args!(
+                "Not restoring metadata for {layer_id:?}, marked as cache=true, but not found in cache"
+            ));
+        }
+    }
+    let in_cache = cached.buildpacks.iter().flatten().find(|found| found.key == *id);
+    for (name, layer) in in_cache.iter().flat_map(|found| &found.layers) {
+        let layer_id = format!("{id}:{name}");
+        if !layer.cache {
+            log.debug(format_args!(
+                "Not restoring {layer_id:?} from cache, marked as cache=false"
+            ));
+        } else if layer.launch && (in_app.is_some_and(|layers| layers.contains_key(name)) || !inputs.api.at_least(14)) {
+            log.debug(format_args!(
+                "Not restoring {layer_id:?} from cache, marked as launch=true"
+            ));
+        }
+    }
 }
 
 /// Writes a file into a buildpack's directory; what is in its place, a link above all, is replaced.
@@ -291,6 +336,7 @@ fn restore_data(inputs: &RestoreInputs<'_>, cache: &dyn Cache, jobs: &[Job], log
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             log.info(format_args!("Restoring data for {:?} from cache", job.identifier));
+            log.debug(format_args!("Retrieving data for {:?}", job.sha));
             if let Err(problem) = restore_layer(inputs, cache, job) {
                 log.warn(format_args!("Skipping restore for layer {}: {problem}", job.identifier));
             }

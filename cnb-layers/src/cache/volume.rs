@@ -47,9 +47,9 @@ impl VolumeCache {
         let at = |path: &Path, action: &str, error: &io::Error| {
             broken(format!("{action} {}: {}", path.display(), os_error_text(error)))
         };
-        for path in [&cache.staging, &cache.backup] {
-            remove(path).map_err(|error| at(path, "remove", &error))?;
-        }
+        let initializing = format!("initializing staging directory '{}': unlinkat", cache.staging.display());
+        remove(&cache.staging).map_err(|error| at(&cache.staging, &initializing, &error))?;
+        remove(&cache.backup).map_err(|error| at(&cache.backup, "remove", &error))?;
         fs::create_dir(&cache.staging).map_err(|error| at(&cache.staging, "mkdir", &error))?;
         match fs::create_dir(&cache.committed) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(&cache.committed, "mkdir", &error)),

@@ -2,10 +2,13 @@
 
 use super::Export;
 use crate::cache::{Cache, CacheError, CachedLayer};
-use crate::layers_dir::layers_of;
+use crate::layers_dir::{layers_of, log_directory};
 use crate::metadata::{BuildpackLayers, CacheMetadata, LayerMetadata};
 use crate::phase::{Log, LogExt as _, with_causes};
 use crate::{DiffId, diff_id};
+
+/// How logs call the layer with the bills of materials.
+const SBOM: &str = "buildpacksio/lifecycle:cache.sbom";
 
 /// Stores the cached layers of this build; what it finds there unchanged is kept without being written.
 ///
@@ -30,6 +33,7 @@ pub fn export_cache(export: &Export<'_>, cache: &dyn Cache, log: &dyn Log) -> Re
             version: buildpack.version.clone(),
             ..BuildpackLayers::default()
         };
+        log_directory(export.inputs.layers_dir, &layers_dir, buildpack, log);
         for layer in layers_of(&layers_dir, buildpack).unwrap_or_default() {
             let Ok(toml) = layer.toml() else { continue };
             if !toml.types.cache {
@@ -61,7 +65,8 @@ pub fn export_cache(export: &Export<'_>, cache: &dyn Cache, log: &dyn Log) -> Re
     metadata.buildpacks = (!all.is_empty()).then_some(all);
     let sbom = export.inputs.layers_dir.join("sbom/cache");
     if export.inputs.api.at_least(8) && std::fs::metadata(export.disk(&sbom)).is_ok() {
-        let id = "buildpacksio/lifecycle:cache.sbom";
+        let id = SBOM;
+        log.debug(format_args!("Found SBOM of type cache for at {}", sbom.display()));
         match store(export, cache, id, &sbom, Some(&before.sbom), log) {
             Ok(diff_id) => metadata.sbom = diff_id.to_string(),
             Err(problem) => log.warn(format_args!("Failed to cache layer '{id}': {problem}")),
@@ -88,6 +93,9 @@ fn store(
                 .0
         }
     };
+    if made.is_some() || id == SBOM {
+        log.debug(format_args!("Reusing tarball for layer {id:?} with SHA: {diff_id}"));
+    }
     if before == Some(diff_id.as_str()) {
         match cache.keep(&diff_id) {
             Ok(()) => log.info(format_args!("Reusing cache layer '{id}'")),

@@ -88,6 +88,12 @@ pub enum ExportError {
         /// Its diff id.
         sha: String,
     },
+    /// The previous image, which should have a layer, is gone.
+    #[error("failed to get layer by diffID: LayerByDiffID({sha}): empty image")]
+    NoPrevious {
+        /// The diff id of the layer.
+        sha: String,
+    },
     /// A layer could not be made.
     #[error("creating layer")]
     CreateLayer(#[source] LayerError),

@@ -77,6 +77,7 @@ impl Export<'_> {
         if let Some(sha) = before {
             let (now, _) = diff_id(content).map_err(ExportError::CreateLayer)?;
             if now.as_str() == sha {
+                log.debug(format_args!("Reusing tarball for layer {id:?} with SHA: {now}"));
                 self.reuse(stack, id, sha, created_by, log)?;
                 return Ok(now);
             }
@@ -100,10 +101,7 @@ impl Export<'_> {
     ) -> Result<(), ExportError> {
         log.info(format_args!("Reusing layer '{id}'"));
         log.debug(format_args!("Layer '{id}' SHA: {sha}"));
-        let (layer, from) = self.previous_layer(sha).ok_or_else(|| ExportError::NotReusable {
-            layer: id.to_owned(),
-            sha: sha.to_owned(),
-        })?;
+        let (layer, from) = self.previous_layer(sha).ok_or_else(|| self.not_reusable(id, sha))?;
         let diff_id = layer.diff_id.clone();
         stack.push(layer, from, created_by);
         self.remember(id, &diff_id, stack);
@@ -123,10 +121,7 @@ impl Export<'_> {
             let (now, _) = diff_id(content).map_err(ExportError::CreateApp)?;
             if before.iter().any(|sha| sha == now.as_str()) {
                 let found = self.previous_layer(now.as_str());
-                let (layer, from) = found.ok_or_else(|| ExportError::NotReusable {
-                    layer: "app".to_owned(),
-                    sha: now.to_string(),
-                })?;
+                let (layer, from) = found.ok_or_else(|| self.not_reusable("app", now.as_str()))?;
                 stack.push(layer, from, created_by);
                 return Ok((now, true));
             }
@@ -136,6 +131,16 @@ impl Export<'_> {
             other => other,
         })?;
         Ok((made, false))
+    }
+
+    fn not_reusable(&self, id: &str, sha: &str) -> ExportError {
+        match self.previous {
+            Some(_) => ExportError::NotReusable {
+                layer: id.to_owned(),
+                sha: sha.to_owned(),
+            },
+            None => ExportError::NoPrevious { sha: sha.to_owned() },
+        }
     }
 
     fn previous_layer(&self, sha: &str) -> Option<(Layer, Reference)> {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use registry_auth::Reference;
 
-use crate::layers_dir::{LayerTomlError, layers_of};
+use crate::layers_dir::{LayerTomlError, layers_of, log_directory};
 use crate::metadata::{
     Analyzed, BuildMetadata, BuildpackLayers, DecodeError, Group, LauncherVersion, LayerMetadata, LifecycleMetadata,
     ProjectMetadata, Report, RunImageMetadata, RunImageNames, RunToml, labels, read_store,
@@ -217,6 +217,9 @@ impl<'a> Export<'a> {
         let group = self.inputs.group;
         for buildpack in &group.buildpacks {
             let disk = self.disk_layers();
+            log_directory(self.inputs.layers_dir, &disk, buildpack, log);
+            let named = self.inputs.layers_dir.join(buildpack.directory());
+            log.debug(format_args!("Processing buildpack directory: {}", named.display()));
             let found = layers_of(&disk, buildpack).map_err(|source| ExportError::ReadLayers {
                 buildpack: buildpack.id.clone(),
                 source,
@@ -243,6 +246,10 @@ impl<'a> Export<'a> {
                 if !toml.types.launch {
                     continue;
                 }
+                log.debug(format_args!(
+                    "Processing launch layer: {}",
+                    named.join(&layer.name).display()
+                ));
                 let before = self
                     .previous_buildpack(&buildpack.id)
                     .and_then(|found| found.layers.get(&layer.name));
@@ -312,6 +319,7 @@ impl<'a> Export<'a> {
         if !self.inputs.api.at_least(8) || fs::metadata(self.disk(&dir)).is_err() {
             return Ok(());
         }
+        log.debug(format_args!("Found SBOM of type launch for at {}", dir.display()));
         let content = self.directory(&dir)?;
         let before = self.inputs.analyzed.metadata.sbom.clone();
         let created_by = "Software Bill-of-Materials".to_owned();
@@ -338,6 +346,7 @@ impl<'a> Export<'a> {
             inputs.gid,
         )
         .map_err(ExportError::CreateApp)?;
+        log.debug("Adding app layers");
         let before = inputs.analyzed.metadata.app.clone().unwrap_or_default();
         let (total, mut reused) = (slices.len(), 0);
         let mut shas = Vec::new();
@@ -426,10 +435,16 @@ impl<'a> Export<'a> {
         let inputs = &self.inputs;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let config = draft.container_mut();
-        config.set_env("CNB_LAYERS_DIR", &text(inputs.layers_dir));
-        config.set_env("CNB_APP_DIR", &text(inputs.app_dir));
-        config.set_env("CNB_PLATFORM_API", &inputs.api.to_string());
-        config.set_env("CNB_DEPRECATION_MODE", "quiet");
+        for (name, value) in [
+            ("CNB_LAYERS_DIR", text(inputs.layers_dir)),
+            ("CNB_APP_DIR", text(inputs.app_dir)),
+            ("CNB_PLATFORM_API", inputs.api.to_string()),
+            ("CNB_DEPRECATION_MODE", "quiet".to_owned()),
+        ] {
+            log.debug(format_args!("Setting {name}={value}"));
+            config.set_env(name, &value);
+        }
+        log.debug("Prepending /cnb/process and /cnb/lifecycle to PATH");
         // The reference does not see a variable whose value has an equals sign in it.
         let path = config
             .env("PATH")
@@ -438,6 +453,7 @@ impl<'a> Export<'a> {
         let path = format!("/cnb/process:/cnb/lifecycle:{path}");
         config.set_env("PATH", &path);
         config.working_dir = text(inputs.app_dir);
+        log.debug(format_args!("Setting WORKDIR: '{}'", config.working_dir));
         config.cmd = Vec::new();
         let default = default_process(inputs.process_type, build)?;
         config.entrypoint = vec![match default.as_str() {
@@ -450,6 +466,7 @@ impl<'a> Export<'a> {
                 format!("/cnb/process/{name}")
             }
         }];
+        log.debug(format_args!("Setting ENTRYPOINT: '{}'", config.entrypoint[0]));
         Ok(())
     }
 

@@ -22,6 +22,7 @@ impl LayerContent for CopiedTar {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     return Err(LayerError::Read {
+                        action: "read",
                         path: self.0.clone(),
                         source,
                     });
@@ -98,8 +99,8 @@ impl<R: Read> Read for Watched<'_, R> {
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read + Send>, LayerError> {
-    let file = File::open(path).map_err(LayerError::read(path))?;
-    decompressed(Box::new(file)).map_err(LayerError::read(path))
+    let file = File::open(path).map_err(LayerError::open(path))?;
+    decompressed(Box::new(file)).map_err(LayerError::open(path))
 }
 
 /// Returns the tar in a layer's blob: looks at the first bytes, not at a media type.

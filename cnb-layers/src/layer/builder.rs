@@ -121,15 +121,21 @@ impl LayerContent for LayerBuilder {
                         .map_err(|error| LayerError::entry(Path::new(""), error))?;
                 }
                 Part::File(header, path) => {
-                    let file = File::open(path).map_err(LayerError::read(path))?;
-                    let size = file.metadata().map_err(LayerError::read(path))?.len();
+                    let file = File::open(path).map_err(LayerError::open(path))?;
+                    let size = file.metadata().map_err(LayerError::open(path))?.len();
                     let mut header = header.clone();
                     header.size = i64::try_from(size).unwrap_or(i64::MAX);
                     write_file(&mut archive, &header, path, file)?;
                 }
                 Part::Tree(tree) => tree.write(&mut archive)?,
                 Part::Path { disk, name, uid, gid } => {
-                    super::tree::write_path(&mut archive, disk, name, *uid, *gid)?;
+                    super::tree::write_path(&mut archive, disk, name, *uid, *gid).map_err(|error| match error {
+                        error @ LayerError::Read { .. } => LayerError::AddFile {
+                            path: disk.clone(),
+                            source: Box::new(error),
+                        },
+                        other => other,
+                    })?;
                 }
             }
         }
@@ -145,7 +151,7 @@ pub(super) fn open_regular(path: &Path) -> Result<File, LayerError> {
         .read(true)
         .custom_flags(flags.bits().cast_signed())
         .open(path)
-        .map_err(LayerError::read(path))
+        .map_err(LayerError::open(path))
 }
 
 /// Writes an entry with a file's content and says of an error whether it is the file's or the output's.
@@ -159,6 +165,7 @@ pub(super) fn write_file<W: Write>(
     archive.file(header, &mut content).map_err(|error| {
         if content.failed {
             LayerError::Read {
+                action: "read",
                 path: path.to_owned(),
                 source: error,
             }

@@ -9,12 +9,22 @@ use crate::tar::{InvalidHeader, TarError};
 #[non_exhaustive]
 pub enum LayerError {
     /// A file or directory could not be read, or changed while it was read.
-    #[error("cannot read {path}")]
+    #[error("{action} {path}")]
     Read {
+        /// What was done: `open`, `lstat`, `read`.
+        action: &'static str,
         /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// A file of the application could not be read, or changed while it was read.
+    #[error("failed to add file {path} to archive")]
+    AddFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Box<LayerError>,
     },
     /// A file cannot be expressed in a tar.
     #[error(transparent)]
@@ -52,8 +62,17 @@ pub enum LayerError {
 }
 
 impl LayerError {
-    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        |source| Self::Read {
+    pub(crate) fn open(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        Self::during("open", path)
+    }
+
+    pub(crate) fn lstat(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        Self::during("lstat", path)
+    }
+
+    pub(crate) fn during<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Read {
+            action,
             path: path.to_owned(),
             source,
         }
@@ -75,6 +94,7 @@ impl LayerError {
                 }
             }
             io::ErrorKind::InvalidData => Self::Read {
+                action: "read",
                 path: path.to_owned(),
                 source: error,
             },

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,11 @@ struct Index {
     children: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
 }
 
+/// Returns the part of a path that is beneath the root.
+fn relative_bytes<'a>(name: &'a [u8], root: &[u8]) -> &'a [u8] {
+    &name[root.len() + usize::from(!root.ends_with(b"/"))..]
+}
+
 impl Index {
     fn read(disk: PathBuf, name: &[u8]) -> Result<Self, LayerError> {
         let mut index = Self {
@@ -93,12 +99,11 @@ impl Index {
             let compiled = Pattern::new(&cleaned);
             for name in self.paths.keys().filter(|name| **name != self.root) {
                 let compiled = compiled.as_ref().map_err(|error| LayerError::Pattern {
-                    path: self.disk(name),
+                    path: PathBuf::from(OsStr::from_bytes(relative_bytes(name, &self.root))),
                     pattern: String::from_utf8_lossy(&cleaned).into_owned(),
                     source: *error,
                 })?;
-                let start = self.root.len() + usize::from(!self.root.ends_with(b"/"));
-                if compiled.matches(&name[start..]) {
+                if compiled.matches(relative_bytes(name, &self.root)) {
                     self.take(name, taken, &mut chosen);
                 }
             }

@@ -131,7 +131,11 @@ impl Tree {
                 )?;
                 paths.sort();
                 paths.iter().try_for_each(|(name, disk)| {
-                    write(disk, name, &fs::symlink_metadata(disk).map_err(LayerError::read(disk))?)
+                    write(
+                        disk,
+                        name,
+                        &fs::symlink_metadata(disk).map_err(LayerError::lstat(disk))?,
+                    )
                 })
             }
         }
@@ -200,7 +204,7 @@ impl Parents<'_> {
                 Self::Given(known) => known(parent),
                 Self::OnDisk => {
                     let disk = below(root, parent);
-                    let metadata = fs::metadata(&disk).map_err(LayerError::read(&disk))?;
+                    let metadata = fs::metadata(&disk).map_err(LayerError::during("stat", &disk))?;
                     (
                         metadata.mode() & 0o7777,
                         i64::from(metadata.uid()),
@@ -224,7 +228,7 @@ pub(super) type Visit<'a> = dyn FnMut(&Path, &[u8], &Metadata) -> Result<(), Lay
 
 /// Calls `visit` for everything in a tree, a directory before its children, children by name.
 pub(super) fn walk(disk: &Path, name: &[u8], leave_out: &[String], visit: &mut Visit<'_>) -> Result<(), LayerError> {
-    let metadata = fs::symlink_metadata(disk).map_err(LayerError::read(disk))?;
+    let metadata = fs::symlink_metadata(disk).map_err(LayerError::lstat(disk))?;
     visit(disk, name, &metadata)?;
     // Directories that are being walked, with their children that are still to come, last name first.
     let mut open: Vec<(PathBuf, Vec<u8>, Vec<std::ffi::OsString>)> = Vec::new();
@@ -244,7 +248,7 @@ pub(super) fn walk(disk: &Path, name: &[u8], leave_out: &[String], visit: &mut V
             name.push(b'/');
         }
         name.extend_from_slice(child.as_bytes());
-        let metadata = fs::symlink_metadata(&disk).map_err(LayerError::read(&disk))?;
+        let metadata = fs::symlink_metadata(&disk).map_err(LayerError::lstat(&disk))?;
         visit(&disk, &name, &metadata)?;
         if metadata.is_dir() {
             let children = children(&disk)?;
@@ -256,11 +260,11 @@ pub(super) fn walk(disk: &Path, name: &[u8], leave_out: &[String], visit: &mut V
 
 /// Returns the names in a directory, last first.
 fn children(dir: &Path) -> Result<Vec<std::ffi::OsString>, LayerError> {
-    let entries = fs::read_dir(dir).map_err(LayerError::read(dir))?;
+    let entries = fs::read_dir(dir).map_err(LayerError::open(dir))?;
     let mut names: Vec<_> = entries
         .map(|entry| entry.map(|entry| entry.file_name()))
         .collect::<Result<_, _>>()
-        .map_err(LayerError::read(dir))?;
+        .map_err(LayerError::open(dir))?;
     names.sort_by(|a, b| b.as_bytes().cmp(a.as_bytes()));
     Ok(names)
 }
@@ -273,7 +277,7 @@ pub(super) fn write_path<W: Write>(
     uid: i64,
     gid: i64,
 ) -> Result<(), LayerError> {
-    let metadata = fs::symlink_metadata(disk).map_err(LayerError::read(disk))?;
+    let metadata = fs::symlink_metadata(disk).map_err(LayerError::lstat(disk))?;
     match header(disk, name, &metadata)? {
         None => Ok(()),
         Some(mut header) => {
@@ -311,7 +315,7 @@ fn header(disk: &Path, name: &[u8], metadata: &Metadata) -> Result<Option<Header
         EntryKind::File => header.size = i64::try_from(metadata.len()).unwrap_or(i64::MAX),
         EntryKind::Symlink => {
             header.link = fs::read_link(disk)
-                .map_err(LayerError::read(disk))?
+                .map_err(LayerError::open(disk))?
                 .as_os_str()
                 .as_bytes()
                 .to_vec();
@@ -329,6 +333,7 @@ fn header(disk: &Path, name: &[u8], metadata: &Metadata) -> Result<Option<Header
 /// Adds the extended attributes worth keeping as PAX records.
 fn attributes(disk: &Path, header: &mut Header) -> Result<(), LayerError> {
     let read = |error: rustix::io::Errno| LayerError::Read {
+        action: "read",
         path: disk.to_owned(),
         source: error.into(),
     };

@@ -142,7 +142,13 @@ fn wrong(key: &str, expected: &'static str) -> DecodeError {
 
 /// Reads JSON text.
 pub(crate) fn json(text: &str) -> Result<Value, DecodeError> {
-    serde_json::from_str(text).map_err(|error| DecodeError::NotJson(error.to_string()))
+    serde_json::from_str(text).map_err(|error| {
+        DecodeError::NotJson(if error.is_eof() {
+            "unexpected end of JSON input".to_owned()
+        } else {
+            error.to_string()
+        })
+    })
 }
 
 /// Reads TOML text into the values that JSON has; dates and times become full timestamps.

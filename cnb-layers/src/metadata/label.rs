@@ -72,6 +72,9 @@ pub struct BuildpackLayers {
     pub version: String,
     /// Its layers by name.
     pub layers: BTreeMap<String, LayerMetadata>,
+    /// Whether the document said nothing of layers; analyzed.toml then does not either.
+    #[serde(skip)]
+    pub says_nothing_of_layers: bool,
     /// What it keeps between builds (store.toml).
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "store")]
     pub store: Option<Value>,
@@ -241,6 +244,7 @@ impl BuildpackLayers {
             key: fields.text("key")?,
             version: fields.text("version")?,
             layers: fields.map("layers", |layer| LayerMetadata::read(layer, keys))?,
+            says_nothing_of_layers: fields.get("layers").is_none(),
             store: fields.table("store")?.map(|store| keys.numbers(store.get("metadata"))),
         })
     }
@@ -254,8 +258,10 @@ impl BuildpackLayers {
         let mut pairs = vec![
             ("key".into(), Toml::Text(self.key.clone())),
             ("version".into(), Toml::Text(self.version.clone())),
-            ("layers".into(), Toml::Table(layers)),
         ];
+        if !self.says_nothing_of_layers || !self.layers.is_empty() {
+            pairs.push(("layers".into(), Toml::Table(layers)));
+        }
         if let Some(store) = &self.store {
             let metadata = Toml::from_json(store).map(|data| ("metadata".to_owned(), data));
             pairs.push(("store".into(), Toml::Table(metadata.into_iter().collect())));

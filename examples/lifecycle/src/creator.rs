@@ -33,8 +33,14 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     let cache = caches::open(&inputs, &registries)?;
 
     log.phase("ANALYZING");
-    let analyzed = analyzer::read(&inputs, &names, &registries, log)?;
+    let mut analyzed = analyzer::read(&inputs, &names, &registries, log)?;
     analyzer::write(&inputs, &analyzed, log)?;
+    if let Some(image) = &mut analyzed.run_image
+        && image.reference.is_empty()
+    {
+        // It may be pushed while the buildpacks run.
+        image.reference.clone_from(&inputs.run_image);
+    }
 
     log.phase("DETECTING");
     let detected = detector::select(&inputs, &env, log, false)?;

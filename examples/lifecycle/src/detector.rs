@@ -305,13 +305,14 @@ impl Log for PhaseLog {
 
 /// The debug lines about how long a phase takes.
 pub(crate) struct Timer {
-    what: &'static str,
+    what: String,
     started: std::time::Instant,
 }
 
 impl Timer {
     /// Starts, and says so.
-    pub(crate) fn start(what: &'static str, log: &Logger) -> Self {
+    pub(crate) fn start(what: impl Into<String>, log: &Logger) -> Self {
+        let what = what.into();
         log.debug(format_args!("Timer: {what} started at {}", now()));
         Self {
             what,

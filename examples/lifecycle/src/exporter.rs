@@ -118,7 +118,16 @@ pub(crate) fn write_images(
     let timer = Timer::start("Exporter", log);
     let exported = export.run(log);
     timer.stop(log);
-    let report = exported.map_err(|error| explain(&error))?;
+    let report = match exported {
+        Ok(report) => report,
+        Err(error) => {
+            // In parallel, the cache would be under way already.
+            if let Some(cache) = cache.filter(|_| inputs.parallel) {
+                let _ = export_cache(&export, cache, log);
+            }
+            return Err(explain(&error));
+        }
+    };
     write_report(inputs, &report)?;
     if let Some(cache) = cache {
         let timer = Timer::start("Cache", log);

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::detector::Timer;
+
 /// How important a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -39,6 +41,8 @@ pub(crate) struct Logger {
     output: Arc<Mutex<dyn Write + Send>>,
     level: Level,
     colour: bool,
+    /// The timer of an image that is being saved.
+    saving: Arc<Mutex<Option<Timer>>>,
 }
 
 impl fmt::Debug for Logger {
@@ -62,6 +66,7 @@ impl Logger {
             output,
             level: Level::Info,
             colour: true,
+            saving: Arc::default(),
         }
     }
 
@@ -105,6 +110,20 @@ impl Logger {
     /// Writes the headline of a phase, as the creator shows them.
     pub(crate) fn phase(&self, name: &str) {
         self.info(self.styled(&format!("===> {name}"), "36"));
+    }
+
+    /// Notes that an image is about to be saved: `what` is the line that says so.
+    pub(crate) fn start_saving(&self, what: &str) {
+        let timer = Timer::start(what, self);
+        *self.saving.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
+    }
+
+    /// Notes that the image has been saved.
+    pub(crate) fn stop_saving(&self) {
+        let timer = self.saving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(timer) = timer {
+            timer.stop(self);
+        }
     }
 
     /// Writes one line of any level, with the prefix of its level and a newline where there is none.

@@ -21,7 +21,13 @@ impl Log for Logger {
             LogLevel::Warn => Level::Warn,
             LogLevel::Error => Level::Error,
         };
+        if level == Level::Info && text.starts_with("Saving ") {
+            self.start_saving(text);
+        }
         Self::line(self, level, text);
+        if level == Level::Debug && text.starts_with("\n*** Manifest Size: ") {
+            self.stop_saving();
+        }
     }
 }
 

@@ -34,20 +34,24 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     log.debug("Executing command...");
     let group = files::group(&inputs.group)?;
     files::check_buildpack_apis(&group)?;
+    // What could not be understood is left for people to look at.
+    let mut is_readable = true;
     let analyzed = match files::analyzed(&inputs.analyzed, log) {
         Ok(found) => found.unwrap_or_default(),
         Err(problem) => {
             log.warn(format_args!(
                 "Not using analyzed data, usable file not found: {problem}"
             ));
+            is_readable = false;
             Analyzed::default()
         }
     };
     if inputs.api.at_least(14) {
         check_run_image(&inputs, &analyzed, &registries, log)?;
     }
-    let written = files::write(&inputs.analyzed, "analyzed", &analyzed.to_toml());
-    written.map_err(|problem| Failure::new(code::FAILED, problem))?;
+    if is_readable {
+        crate::analyzer::write(&inputs, &analyzed, log)?;
+    }
     let cache = caches::open(&inputs, &registries)?;
     bring_back(&inputs, &group, &analyzed, cache.as_deref(), log)
 }
