@@ -526,6 +526,90 @@ mod tests {
         }
     }
 
+    /// Hands out a tar block by block and, before one of them, puts a link in the place of a directory.
+    struct Swapping<'a> {
+        tar: &'a [u8],
+        until: usize,
+        victim: &'a Path,
+        outside: &'a Path,
+        swapped: bool,
+    }
+
+    impl Read for Swapping<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.until == 0 && fs::symlink_metadata(self.victim).is_ok_and(|found| found.is_dir()) {
+                fs::rename(self.victim, self.victim.with_extension("away"))?;
+                std::os::unix::fs::symlink(self.outside, self.victim)?;
+                self.swapped = true;
+            }
+            self.until = self.until.saturating_sub(1);
+            let count = buffer.len().min(512).min(self.tar.len());
+            let (now, later) = self.tar.split_at(count);
+            buffer[..count].copy_from_slice(now);
+            self.tar = later;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn a_link_that_takes_the_place_of_a_directory_meanwhile_is_never_followed() {
+        let layer = tar(&[
+            Dir("/layers/acme/c", 0o755),
+            Dir("/layers/acme/c/d", 0o700),
+            File("/layers/acme/c/d/one", 0o644, "1"),
+            File("/layers/acme/c/other", 0o644, "2"),
+            Dir("/layers/acme/c/d/e", 0o711),
+            File("/layers/acme/c/d/e/two", 0o644, "3"),
+            Link("/layers/acme/c/d/link", "one"),
+            File("/layers/acme/c/d/three", 0o600, "4"),
+        ]);
+        let mut swapped = 0;
+        for victim in ["acme", "acme/c", "acme/c/d", "acme/c/d/e"] {
+            for until in 0..layer.len() / 512 {
+                let (dir, outside) = (
+                    tempfile::tempdir().expect("there is room"),
+                    tempfile::tempdir().expect("there is room"),
+                );
+                // Where a followed link would let files be made, or modes be changed.
+                for name in ["c", "d", "e"] {
+                    fs::create_dir(outside.path().join(name)).expect("there is room");
+                }
+                let seen = || -> Vec<(PathBuf, u32)> {
+                    let mut found = Vec::new();
+                    let mut waiting = vec![outside.path().to_owned()];
+                    while let Some(path) = waiting.pop() {
+                        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+                        if let Ok(entries) = fs::read_dir(&path) {
+                            waiting.extend(entries.flatten().map(|entry| entry.path()));
+                        }
+                        found.push((path, mode));
+                    }
+                    found.sort();
+                    found
+                };
+                let before = seen();
+                let victim_path = dir.path().join(victim);
+                let mut reader = Swapping {
+                    tar: &layer,
+                    until,
+                    victim: &victim_path,
+                    outside: outside.path(),
+                    swapped: false,
+                };
+                let place = LayerPlace {
+                    disk: dir.path(),
+                    image: Path::new("/layers"),
+                    within: &["acme", "c"],
+                };
+                // Whether it fails depends on what was open already.
+                let _ = extract_layer(&mut reader, &DiffId::of(&layer), place);
+                assert_eq!(seen(), before, "{victim} swapped before block {until}");
+                swapped += usize::from(reader.swapped);
+            }
+        }
+        assert!(swapped > 40, "only {swapped} swaps");
+    }
+
     #[test]
     fn other_bytes_than_promised_are_refused_and_nothing_remains() {
         let dir = tempfile::tempdir().expect("there is room");
