@@ -60,6 +60,32 @@ pub fn change_lines(annotation: &str) -> Result<Vec<String>, ChangeLogError> {
     Ok(parse(annotation)?.iter().flat_map(lines).collect())
 }
 
+/// Returns a line diff of two values as YAML (text as it is), removed lines in red and added ones in green, without
+/// indentation; empty when both are the same.
+pub fn value_diff(old: &Value, new: &Value) -> Vec<String> {
+    let lines = change_diff(old, new);
+    if lines.iter().all(|line| !line.starts_with("\t\u{1b}[")) {
+        return Vec::new();
+    }
+    lines
+        .iter()
+        .map(|line| line.trim_start_matches('\t').to_owned())
+        .collect()
+}
+
+/// Writes a value as block YAML with sorted keys, in the form that Kubernetes' clients write it.
+///
+/// # Examples
+/// ```
+/// let value = serde_json::json!({"b": [{"c": "1"}], "a": {}});
+/// assert_eq!(rebuild_policy::go_yaml(&value), "a: {}\nb:\n- c: \"1\"\n");
+/// ```
+pub fn go_yaml(value: &Value) -> String {
+    let mut text = String::new();
+    write_block(value, 0, &mut text);
+    text
+}
+
 fn parse(annotation: &str) -> Result<Vec<Value>, ChangeLogError> {
     let failure = |problem: String| ChangeLogError {
         text: annotation.to_owned(),
@@ -227,10 +253,20 @@ fn means_something_else(text: &str) -> bool {
         || WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
         || text.replace('_', "").parse::<f64>().is_ok()
             && text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+        || is_timestamp(text)
         || [("0x", 16), ("0o", 8), ("0b", 2)].iter().any(|(prefix, radix)| {
             text.strip_prefix(prefix)
                 .is_some_and(|rest| i64::from_str_radix(rest, *radix).is_ok())
         })
+}
+
+/// Whether plain `text` would be read as a date: `2026-01-05` or `2026-01-05T10:00:00Z`.
+fn is_timestamp(text: &str) -> bool {
+    let shape: String = text
+        .chars()
+        .map(|character| if character.is_ascii_digit() { '0' } else { character })
+        .collect();
+    shape == "0000-00-00" || shape.starts_with("0000-00-00T00:00:00")
 }
 
 #[cfg(test)]

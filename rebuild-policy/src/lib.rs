@@ -65,7 +65,7 @@ pub use builder_status::{
     builder_failed_status, builder_ready_conditions, not_ready_conditions, ready_conditions, resolved_builder_tag,
 };
 pub use change::{BuildConfig, BuildpackVersion, Change, Changes, Priority, Reason};
-pub use change_log::{ChangeLogError, change_lines, change_log};
+pub use change_log::{ChangeLogError, change_lines, change_log, go_yaml, value_diff};
 pub use convert::{ConvertError, OLD_API_VERSION, convert};
 pub use decide::{BuilderView, DecideError, Decision, Situation, Waiting, decide};
 pub use decode::{DecodeError, decode};

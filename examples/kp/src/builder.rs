@@ -1,27 +1,27 @@
 //! `kp builder` and `kp clusterbuilder`: a stack, a store and an order, made into an image to build with.
 
-use std::io::Read as _;
-
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, Kind},
+    files::read_file,
     image::Namespace,
     print::{Block, OutputFlags, Printer, Table, out},
-    resource::{condition, create, list_sorted, new, patch, remember_as_applied, text, wait_ready},
+    relocate::{Registries, TlsFlags},
+    resource::{condition, create_ready, delete, list_sorted, new, patch_ready, remember_as_applied, text},
     settings::Settings,
 };
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Create a builder
-    Create(Box<Parts>),
+    Create(Parts),
     /// Create or patch a builder
-    Save(Box<Parts>),
+    Save(Parts),
     /// Patch an existing builder
-    Patch(Box<Parts>),
+    Patch(Parts),
     /// List builders
     List {
         #[command(flatten)]
@@ -61,21 +61,36 @@ pub(crate) struct Parts {
     /// a buildpack of the order, as ID or ID@VERSION; may be repeated
     #[arg(short, long, value_delimiter = ',')]
     buildpack: Vec<String>,
+    /// take the order of this builder image
+    #[arg(long, value_name = "IMAGE")]
+    order_from: Option<String>,
     /// the service account of a namespaced builder
     #[arg(long)]
     service_account: Option<String>,
     #[command(flatten)]
     output: OutputFlags,
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 /// Runs a command for `kind`: Builder or ClusterBuilder.
 pub(crate) fn run(kind: Kind, command: Command) -> anyhow::Result<()> {
+    let (Command::Create(Parts { namespace, .. })
+    | Command::Save(Parts { namespace, .. })
+    | Command::Patch(Parts { namespace, .. })
+    | Command::List { namespace }
+    | Command::Status { namespace, .. }
+    | Command::Delete { namespace, .. }) = &command;
+    if !kind.namespaced && !namespace.namespace.is_empty() {
+        bail!("unknown flag: --namespace");
+    }
     let cluster = Cluster::from_environment()?;
     let place = |namespace: &Namespace| match kind.namespaced {
         true => cluster.namespace(&namespace.namespace).to_owned(),
         false => String::new(),
     };
     match command {
+        Command::Create(parts) if kind.namespaced && parts.tag.is_none() => bail!("required flag(s) \"tag\" not set"),
         Command::Create(parts) => create_builder(&cluster, kind, &place(&parts.namespace), &parts),
         Command::Save(parts) => {
             let namespace = place(&parts.namespace);
@@ -93,58 +108,102 @@ pub(crate) fn run(kind: Kind, command: Command) -> anyhow::Result<()> {
             out(&status(kind, &cluster.get(kind, &place(&namespace), &name)?));
             Ok(())
         }
-        Command::Delete { name, namespace } => {
-            cluster.delete(kind, &place(&namespace), &name)?;
-            out(&format!("{} \"{name}\" deleted\n", kind.name));
-            Ok(())
-        }
+        Command::Delete { name, namespace } => delete(&cluster, kind, &place(&namespace), &name),
     }
 }
 
 /// The order that the flags give, if they give one.
 fn order(parts: &Parts) -> anyhow::Result<Option<Value>> {
-    match (&parts.order, parts.buildpack.is_empty()) {
-        (Some(_), false) => bail!("cannot use --order and --buildpack together"),
-        (Some(file), true) => read_order(file).map(Some),
-        (None, true) => Ok(None),
-        (None, false) => {
-            let entry = |name: &String| match name.split_once('@') {
-                Some((id, version)) => json!({"id": id, "version": version}),
-                None => json!({"id": name}),
-            };
-            Ok(Some(
-                json!([{"group": parts.buildpack.iter().map(entry).collect::<Vec<_>>()}]),
-            ))
-        }
+    let given: Vec<_> = [
+        ("--order", parts.order.is_some()),
+        ("--buildpack", !parts.buildpack.is_empty()),
+        ("--order-from", parts.order_from.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(flag, given)| given.then_some(flag))
+    .collect();
+    if given.len() > 1 {
+        bail!("cannot use {} together", given.join(" and "));
     }
+    if let Some(file) = &parts.order {
+        return read_order(file).map(Some);
+    }
+    if let Some(image) = &parts.order_from {
+        return order_of_builder(image, &parts.tls).map(Some);
+    }
+    if parts.buildpack.is_empty() {
+        return Ok(None);
+    }
+    let entry = |name: &String| match name.split_once('@') {
+        Some((id, version)) => json!({"id": id, "version": version}),
+        None => json!({"id": name}),
+    };
+    Ok(Some(
+        json!([{"group": parts.buildpack.iter().map(entry).collect::<Vec<_>>()}]),
+    ))
 }
 
 fn read_order(file: &str) -> anyhow::Result<Value> {
-    let mut text = String::new();
-    if file == "-" {
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("cannot read the order from standard input")?;
-    } else {
-        text = std::fs::read_to_string(file).with_context(|| format!("cannot read the order file {file}"))?;
-    }
+    let text = read_file(file)?;
     let order: Value = serde_saphyr::from_str(&text).with_context(|| format!("the order file {file} is not YAML"))?;
-    let groups = order
-        .as_array()
-        .with_context(|| format!("the order file {file} must hold a list of groups"))?;
-    for group in groups {
+    check_order(&order, &format!("the order file {file}"))?;
+    Ok(match order {
+        Value::Null => json!([]),
+        order => order,
+    })
+}
+
+/// Checks that this is a list of groups, with versions that are texts.
+pub(crate) fn check_order(order: &Value, place: &str) -> anyhow::Result<()> {
+    let wrong = match order {
+        Value::Null | Value::Array(_) => None,
+        Value::Object(_) => Some("object"),
+        Value::String(_) => Some("string"),
+        Value::Number(_) => Some("number"),
+        Value::Bool(_) => Some("bool"),
+    };
+    if let Some(wrong) = wrong {
+        bail!(
+            "error unmarshaling JSON: json: cannot unmarshal {wrong} into Go value of type []v1alpha2.BuilderOrderEntry"
+        );
+    }
+    for group in order.as_array().into_iter().flatten() {
         let entries = group["group"].as_array();
-        let entries =
-            entries.with_context(|| format!("each element of the order file {file} must hold a list named group"))?;
+        let entries = entries.with_context(|| format!("each element of {place} must hold a list named group"))?;
         // A version such as 1.10 is text, whatever YAML makes of it.
-        if let Some(entry) = entries
+        let number = entries
             .iter()
-            .find(|entry| !entry["version"].is_null() && !entry["version"].is_string())
-        {
-            bail!("the version of {} in the order file {file} must be quoted", entry["id"]);
+            .find(|entry| !entry["version"].is_null() && !entry["version"].is_string());
+        if let Some(entry) = number {
+            bail!("the version of {} in {place} must be quoted", entry["id"]);
         }
     }
-    Ok(order)
+    Ok(())
+}
+
+/// The order of an existing builder image, as its label says.
+fn order_of_builder(image: &str, tls: &TlsFlags) -> anyhow::Result<Value> {
+    const LABEL: &str = "io.buildpacks.buildpack.order";
+    let found = Registries::new(tls, [image])?.find(image)?;
+    let label = found.image.label(LABEL);
+    let label = label.with_context(|| format!("image {image} is no builder: it has no label {LABEL}"))?;
+    let order: Value =
+        serde_json::from_str(label).with_context(|| format!("the label {LABEL} of {image} is not JSON"))?;
+    check_order(&order, &format!("the label {LABEL} of {image}"))?;
+    let entry = |entry: &Value| {
+        let mut reference = json!({"id": entry["id"]});
+        for field in ["version", "optional"] {
+            if entry[field].is_string() || entry[field] == true {
+                reference[field] = entry[field].clone();
+            }
+        }
+        reference
+    };
+    let group = |group: &Value| {
+        let entries = group["group"].as_array().into_iter().flatten();
+        json!({"group": entries.map(entry).collect::<Vec<_>>()})
+    };
+    Ok(order.as_array().into_iter().flatten().map(group).collect())
 }
 
 fn create_builder(cluster: &Cluster, kind: Kind, namespace: &str, parts: &Parts) -> anyhow::Result<()> {
@@ -170,10 +229,7 @@ fn create_builder(cluster: &Cluster, kind: Kind, namespace: &str, parts: &Parts)
     }
     let mut object = new(kind, namespace, &parts.name, spec);
     remember_as_applied(&mut object)?;
-    let object = create(cluster, &printer, kind, object)?;
-    wait_ready(cluster, &printer, kind, &object)?;
-    printer.result(&format!("{} \"{}\" created", kind.name, parts.name));
-    Ok(())
+    create_ready(cluster, &printer, kind, &object)
 }
 
 fn patch_builder(cluster: &Cluster, kind: Kind, existing: &Value, parts: &Parts) -> anyhow::Result<()> {
@@ -195,10 +251,7 @@ fn patch_builder(cluster: &Cluster, kind: Kind, existing: &Value, parts: &Parts)
     if let Some(account) = parts.service_account.as_ref().filter(|_| kind.namespaced) {
         spec["serviceAccountName"] = json!(account);
     }
-    let (object, changed) = patch(cluster, &printer, kind, existing, updated)?;
-    wait_ready(cluster, &printer, kind, &object)?;
-    printer.change(&format!("{} \"{}\" patched", kind.name, parts.name), changed);
-    Ok(())
+    patch_ready(cluster, &printer, kind, existing, updated, "patched")
 }
 
 fn list(cluster: &Cluster, kind: Kind, namespace: &str) -> anyhow::Result<()> {
@@ -264,7 +317,9 @@ fn referenced_buildpacks(kind: Kind, builder: &Value) -> String {
     } else {
         "CLUSTERBUILDPACK"
     };
-    let mut text_of = format!("\n{word} NAME    {:5}{word} KIND\n", "");
+    // The first group stands in one table with the heading, each further one in its own.
+    let mut table = Table::new(&[&format!("{word} NAME"), &format!("     {word} KIND")]);
+    let mut tables = String::from("\n");
     for group in builder["spec"]["order"].as_array().into_iter().flatten() {
         for entry in group["group"]
             .as_array()
@@ -272,11 +327,11 @@ fn referenced_buildpacks(kind: Kind, builder: &Value) -> String {
             .flatten()
             .filter(|entry| entry["kind"].is_string())
         {
-            text_of += &format!("{}    {}\n", text(entry, "/name"), text(entry, "/kind"));
+            table.row([text(entry, "/name"), text(entry, "/kind")]);
         }
-        text_of += "\n";
+        tables += &std::mem::replace(&mut table, Table::headless()).render();
     }
-    text_of
+    tables
 }
 
 /// The groups of an order, as detection tries them.

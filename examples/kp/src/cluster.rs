@@ -16,6 +16,8 @@ use crate::kubeconfig::Connection;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
+    /// What messages about its objects call it.
+    pub(crate) said: &'static str,
     pub(crate) plural: &'static str,
     /// `kpack.io/v1alpha2` or `v1`.
     pub(crate) api_version: &'static str,
@@ -27,6 +29,7 @@ const KPACK: &str = "kpack.io/v1alpha2";
 const fn kpack(name: &'static str, plural: &'static str, namespaced: bool) -> Kind {
     Kind {
         name,
+        said: name,
         plural,
         api_version: KPACK,
         namespaced,
@@ -36,21 +39,32 @@ const fn kpack(name: &'static str, plural: &'static str, namespaced: bool) -> Ki
 const fn core(name: &'static str, plural: &'static str) -> Kind {
     Kind {
         name,
+        said: name,
         plural,
         api_version: "v1",
         namespaced: true,
     }
 }
 
-pub(crate) const IMAGE: Kind = kpack("Image", "images", true);
+pub(crate) const IMAGE: Kind = Kind {
+    said: "Image Resource",
+    ..kpack("Image", "images", true)
+};
 pub(crate) const BUILD: Kind = kpack("Build", "builds", true);
 pub(crate) const BUILDER: Kind = kpack("Builder", "builders", true);
 pub(crate) const CLUSTER_BUILDER: Kind = kpack("ClusterBuilder", "clusterbuilders", false);
+pub(crate) const BUILDPACK: Kind = kpack("Buildpack", "buildpacks", true);
+pub(crate) const CLUSTER_BUILDPACK: Kind = Kind {
+    said: "Cluster Buildpack",
+    ..kpack("ClusterBuildpack", "clusterbuildpacks", false)
+};
 pub(crate) const CLUSTER_STORE: Kind = kpack("ClusterStore", "clusterstores", false);
 pub(crate) const CLUSTER_STACK: Kind = kpack("ClusterStack", "clusterstacks", false);
 pub(crate) const CLUSTER_LIFECYCLE: Kind = kpack("ClusterLifecycle", "clusterlifecycles", false);
 pub(crate) const SOURCE_RESOLVER: Kind = kpack("SourceResolver", "sourceresolvers", true);
 pub(crate) const CONFIG_MAP: Kind = core("ConfigMap", "configmaps");
+pub(crate) const SECRET: Kind = core("Secret", "secrets");
+pub(crate) const SERVICE_ACCOUNT: Kind = core("ServiceAccount", "serviceaccounts");
 pub(crate) const POD: Kind = core("Pod", "pods");
 
 impl Kind {

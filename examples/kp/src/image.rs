@@ -4,17 +4,18 @@ mod edit;
 mod list;
 mod status;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
+use registry_auth::Reference;
 use serde_json::{Value, json};
 
 use crate::{
     build,
     cluster::{BUILD, Cluster, IMAGE},
     logs,
-    print::{Printer, UploadFlags, err, out},
-    relocate::TlsFlags,
-    resource::{create, new, patch, remember_as_applied, text},
+    print::{Printer, UploadFlags, err},
+    relocate::{Registries, TlsFlags},
+    resource::{create, delete, new, patch, remember_as_applied, text},
 };
 
 #[derive(Subcommand)]
@@ -73,6 +74,9 @@ struct Common {
     /// url of an archive
     #[arg(long)]
     blob: Option<String>,
+    /// directory or zip on this machine, uploaded as an image
+    #[arg(long, value_name = "PATH")]
+    local_path: Option<String>,
     /// directory inside of the source
     #[arg(long)]
     sub_path: Option<String>,
@@ -132,7 +136,17 @@ pub(crate) struct Create {
     #[arg(short, long)]
     cluster_builder: Option<String>,
     #[command(flatten)]
+    destination: Destination,
+    #[command(flatten)]
     common: Common,
+}
+
+/// Where a local source is uploaded to.
+#[derive(Args, Default)]
+struct Destination {
+    /// where the source at --local-path is uploaded to; by default the repository of the tag with "-source"
+    #[arg(long, value_name = "REPOSITORY")]
+    local_path_destination_image: Option<String>,
 }
 
 #[derive(Args)]
@@ -146,6 +160,8 @@ pub(crate) struct Save {
     /// cluster builder
     #[arg(short, long)]
     cluster_builder: Option<String>,
+    #[command(flatten)]
+    destination: Destination,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -180,7 +196,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
                 namespaced: flags.builder.as_deref(),
                 cluster: flags.cluster_builder.as_deref(),
             };
-            create_image(&cluster, &flags.tag, &builders, &flags.common)
+            create_image(&cluster, &flags.tag, &builders, &flags.common, &flags.destination)
         }
         Command::Save(flags) => {
             let builders = Builders {
@@ -189,8 +205,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
             };
             let namespace = cluster.namespace(&flags.common.namespace.namespace);
             match (cluster.find(IMAGE, namespace, &flags.common.name)?, &flags.tag) {
-                (Some(existing), _) => patch_image(&cluster, existing, &builders, &flags.common, &flags.removals),
-                (None, Some(tag)) => create_image(&cluster, tag, &builders, &flags.common),
+                (Some(existing), _) => {
+                    let edit = (&flags.common, &flags.removals, &flags.destination);
+                    patch_image(&cluster, &existing, &builders, edit)
+                }
+                (None, Some(tag)) => create_image(&cluster, tag, &builders, &flags.common, &flags.destination),
                 (None, None) => bail!("--tag is required to create the resource"),
             }
         }
@@ -201,27 +220,35 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
             };
             let namespace = cluster.namespace(&flags.common.namespace.namespace);
             let existing = cluster.get(IMAGE, namespace, &flags.common.name)?;
-            patch_image(&cluster, existing, &builders, &flags.common, &flags.removals)
+            let edit = (&flags.common, &flags.removals, &Destination::default());
+            patch_image(&cluster, &existing, &builders, edit)
         }
         Command::List(flags) => list::run(&cluster, &flags),
         Command::Status { name, namespace } => status::run(&cluster, cluster.namespace(&namespace.namespace), &name),
         Command::Trigger { name, namespace } => trigger(&cluster, cluster.namespace(&namespace.namespace), &name),
-        Command::Delete { name, namespace } => {
-            cluster.delete(IMAGE, cluster.namespace(&namespace.namespace), &name)?;
-            out(&format!("Image Resource \"{name}\" deleted\n"));
-            Ok(())
-        }
+        Command::Delete { name, namespace } => delete(&cluster, IMAGE, cluster.namespace(&namespace.namespace), &name),
     }
 }
 
-fn create_image(cluster: &Cluster, tag: &str, builders: &Builders<'_>, flags: &Common) -> anyhow::Result<()> {
+fn create_image(
+    cluster: &Cluster,
+    tag: &str,
+    builders: &Builders<'_>,
+    flags: &Common,
+    destination: &Destination,
+) -> anyhow::Result<()> {
     let printer = Printer::with_uploads(&flags.output)?;
     printer.step("Creating Image Resource...");
     let namespace = cluster.namespace(&flags.namespace.namespace).to_owned();
-    let spec = edit::new_spec(tag, builders, flags, &namespace)?;
+    let mut spec = edit::new_spec(tag, builders, flags, &namespace)?;
+    if let Some(path) = &flags.local_path {
+        let repository = source_repository(tag, destination)?;
+        printer.step(&format!("Uploading to '{repository}'..."));
+        edit::set_local_source(&mut spec, &upload(&printer, flags, path, &repository)?);
+    }
     let mut object = new(IMAGE, &namespace, &flags.name, spec);
     remember_as_applied(&mut object)?;
-    let object = create(cluster, &printer, IMAGE, object)?;
+    let object = create(cluster, &printer, IMAGE, &object)?;
     printer.result(&format!("Image Resource \"{}\" created", flags.name));
     if flags.wait && !printer.is_dry_run() && !printer.prints_resources() {
         logs::wait_for_image(cluster, &object)?;
@@ -229,17 +256,38 @@ fn create_image(cluster: &Cluster, tag: &str, builders: &Builders<'_>, flags: &C
     Ok(())
 }
 
+/// The repository of a local source: never that of the app, whose `latest` it would move.
+fn source_repository(tag: &str, destination: &Destination) -> anyhow::Result<String> {
+    let repository = |text: &str| -> anyhow::Result<String> {
+        let reference: Reference = text
+            .parse()
+            .with_context(|| format!("could not parse reference: {text}"))?;
+        Ok(reference.repository().to_string())
+    };
+    match &destination.local_path_destination_image {
+        Some(destination) => repository(destination),
+        None => Ok(format!("{}-source", repository(tag)?)),
+    }
+}
+
+fn upload(printer: &Printer, flags: &Common, path: &str, repository: &str) -> anyhow::Result<String> {
+    Registries::new(&flags.tls, [repository])?.upload_source(printer, path, repository)
+}
+
 fn patch_image(
     cluster: &Cluster,
-    existing: Value,
+    existing: &Value,
     builders: &Builders<'_>,
-    flags: &Common,
-    removals: &Removals,
+    (flags, removals, destination): (&Common, &Removals, &Destination),
 ) -> anyhow::Result<()> {
     let printer = Printer::with_uploads(&flags.output)?;
     printer.step("Patching Image Resource...");
-    let updated = edit::edited(&existing, builders, flags, removals)?;
-    let (object, changed) = patch(cluster, &printer, IMAGE, &existing, updated)?;
+    let mut updated = edit::edited(existing, builders, flags, removals)?;
+    if let Some(path) = &flags.local_path {
+        let repository = source_repository(text(existing, "/spec/tag"), destination)?;
+        edit::set_local_source(&mut updated["spec"], &upload(&printer, flags, path, &repository)?);
+    }
+    let (object, changed) = patch(cluster, &printer, IMAGE, existing, updated)?;
     printer.change(&format!("Image Resource \"{}\" patched", flags.name), changed);
     if flags.wait && changed && !printer.is_dry_run() && !printer.prints_resources() {
         logs::wait_for_image(cluster, &object)?;

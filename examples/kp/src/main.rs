@@ -1,10 +1,15 @@
 //! `kp`: the command line of the flow, for kpackd and for any cluster that runs kpack.
 
+mod arguments;
 mod build;
 mod builder;
+mod buildpack;
 mod cluster;
+mod completion;
 mod config;
+mod files;
 mod image;
+mod import;
 mod kubeconfig;
 mod lifecycle;
 mod logs;
@@ -12,69 +17,94 @@ mod preview;
 mod print;
 mod relocate;
 mod resource;
+mod secret;
 mod settings;
+mod shape;
 mod stack;
 mod store;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use arguments::Stop;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "kp",
-    about = "Keeps container images up to date, built from source with buildpacks.",
-    disable_version_flag = true
-)]
+#[command(name = "kp", about = ABOUT, disable_version_flag = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+const ABOUT: &str = "kp controls the kpack installation on Kubernetes.
+
+kpack extends Kubernetes and utilizes unprivileged kubernetes primitives to provide \n\
+builds of OCI images as a platform implementation of Cloud Native Buildpacks (CNB).
+Learn more about kpack @ https://github.com/pivotal/kpack
+";
+
 #[derive(Subcommand)]
 enum Command {
-    /// Defaults of this command line
-    #[command(subcommand, visible_alias = "cfg")]
-    Config(config::Command),
-    /// Images that are kept up to date
-    #[command(subcommand, visible_aliases = ["images", "imgs", "img"])]
-    Image(image::Command),
-    /// Builds of an image
+    /// Build Commands
     #[command(subcommand, visible_aliases = ["builds", "blds", "bld"])]
     Build(build::Command),
-    /// Builders of a namespace
+    /// Builder Commands
     #[command(subcommand, visible_aliases = ["builders", "bldrs", "bldr"])]
     Builder(builder::Command),
-    /// Builders of the whole cluster
+    /// Buildpack Commands
+    #[command(subcommand, visible_aliases = ["buildpacks", "bp", "bps"])]
+    Buildpack(buildpack::Command),
+    /// ClusterBuilder Commands
     #[command(subcommand, visible_aliases = ["clusterbuilders", "clstrbldrs", "clstrbldr", "cbldrs", "cbldr", "cbs", "cb"])]
     Clusterbuilder(builder::Command),
-    /// Stacks: build and run images
-    #[command(subcommand, visible_aliases = ["clusterstacks", "clstrcsks", "clstrcsk", "cstacks", "cstack", "cstks", "cstk", "csks", "csk"])]
-    Clusterstack(stack::Command),
-    /// Stores: buildpackages
-    #[command(subcommand, visible_aliases = ["clusterstores", "clstrcsrs", "clstrcsr", "cstores", "cstore", "cstrs", "cstr", "csrs", "csr"])]
-    Clusterstore(store::Command),
-    /// Lifecycles
+    /// ClusterBuildpack Commands
+    #[command(subcommand, visible_aliases = ["clusterbuildpacks", "clstrbps", "clstrbp", "cbps", "cbp"])]
+    Clusterbuildpack(buildpack::Command),
+    /// ClusterLifecycle Commands
     #[command(subcommand, visible_aliases = ["clusterlifecycles", "clstrlcs", "clstrlc", "clcs", "clc"])]
     Clusterlifecycle(lifecycle::Command),
-    /// Display the version of kp
+    /// ClusterStack Commands
+    #[command(subcommand, visible_aliases = ["clusterstacks", "clstrcsks", "clstrcsk", "cstacks", "cstack", "cstks", "cstk", "csks", "csk"])]
+    Clusterstack(stack::Command),
+    /// ClusterStore Commands
+    #[command(subcommand, visible_aliases = ["clusterstores", "clstrcsrs", "clstrcsr", "cstores", "cstore", "cstrs", "cstr", "csrs", "csr"])]
+    Clusterstore(store::Command),
+    /// Generate completion script
+    Completion {
+        /// bash, zsh, fish or powershell
+        shell: String,
+    },
+    /// Config commands
+    #[command(subcommand, visible_alias = "cfg")]
+    Config(config::Command),
+    /// Image commands
+    #[command(subcommand, visible_aliases = ["images", "imgs", "img"])]
+    Image(image::Command),
+    /// Import dependencies for stores, stacks, and cluster builders
+    Import(import::Flags),
+    /// Lifecycle Commands
+    #[command(subcommand, hide = true)]
+    Lifecycle(lifecycle::OldCommand),
+    /// Secret Commands
+    #[command(subcommand, visible_alias = "secrets")]
+    Secret(secret::Command),
+    /// Display kp version
     Version,
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-            ) =>
-        {
-            print::out(&error.render().to_string());
+    let matches = arguments::parse(Arguments::command(), env::args_os().collect());
+    let arguments = match matches.map(|matches| Arguments::from_arg_matches(&matches)) {
+        Ok(Ok(arguments)) => arguments,
+        Ok(Err(error)) => {
+            print::err(&error.render().to_string());
+            return ExitCode::FAILURE;
+        }
+        Err(Stop::Help(text)) => {
+            print::out(&text);
             return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            print::err(&usage_error(&error));
+        Err(Stop::Mistake(text)) => {
+            print::err(&text);
             return ExitCode::FAILURE;
         }
     };
@@ -97,46 +127,21 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Clusterstack(command) => stack::run(command),
         Command::Clusterstore(command) => store::run(command),
         Command::Clusterlifecycle(command) => lifecycle::run(command),
+        Command::Buildpack(command) => buildpack::run(cluster::BUILDPACK, command),
+        Command::Clusterbuildpack(command) => buildpack::run(cluster::CLUSTER_BUILDPACK, command),
+        Command::Lifecycle(command) => lifecycle::run_old(command),
+        Command::Secret(command) => secret::run(command),
+        Command::Import(flags) => import::run(&flags),
+        Command::Completion { shell } => completion::run(&shell, &Arguments::command()),
         Command::Version => {
-            print::out(concat!(env!("CARGO_PKG_VERSION"), " \n"));
+            // Set when a release is built.
+            let (version, commit) = (option_env!("KP_VERSION"), option_env!("KP_COMMIT"));
+            print::out(&format!(
+                "{} {}\n",
+                version.unwrap_or("dev"),
+                commit.unwrap_or_default()
+            ));
             Ok(())
         }
     }
-}
-
-/// A mistake on the command line in the words that users of kp know.
-fn usage_error(error: &clap::Error) -> String {
-    use clap::error::{ContextKind, ContextValue};
-    let context = |kind: ContextKind| error.get(kind);
-    match (error.kind(), context(ContextKind::InvalidArg)) {
-        (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) => {
-            let flags: Vec<_> = missing
-                .iter()
-                .filter_map(|text| text.strip_prefix("--"))
-                .map(|text| format!("\"{}\"", text.split([' ', '=']).next().unwrap_or_default()))
-                .collect();
-            if flags.is_empty() {
-                format!(
-                    "Error: accepts {} arg(s), received 0\n\n{}\n",
-                    missing.len(),
-                    usage(error)
-                )
-            } else {
-                format!("Error: required flag(s) {} not set\n", flags.join(", "))
-            }
-        }
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(argument))) if argument.starts_with('-') => {
-            format!("Error: unknown flag: {argument}\n")
-        }
-        _ => format!("Error: {}", error.render().to_string().trim_start_matches("error: ")),
-    }
-}
-
-fn usage(error: &clap::Error) -> String {
-    let rendered = error.render().to_string();
-    rendered
-        .lines()
-        .find(|line| line.starts_with("Usage:"))
-        .unwrap_or_default()
-        .to_owned()
 }

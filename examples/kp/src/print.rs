@@ -9,12 +9,19 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::Value;
 
+use crate::shape;
+
 /// A table whose columns are as wide as their widest cell plus four blanks; the last is not padded.
 pub(crate) struct Table(Vec<Vec<String>>);
 
 impl Table {
     pub(crate) fn new(headings: &[&str]) -> Self {
         Self(vec![headings.iter().map(|heading| heading.to_uppercase()).collect()])
+    }
+
+    /// A table that goes on with another one's rows.
+    pub(crate) fn headless() -> Self {
+        Self(Vec::new())
     }
 
     pub(crate) fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
@@ -241,28 +248,33 @@ impl Printer {
         }
     }
 
-    /// Prints an object, if resources are wanted.
-    pub(crate) fn object(&self, object: &Value) -> anyhow::Result<()> {
-        match self.format {
-            None => {}
-            Some(Format::Yaml) => out(&yaml(object)?),
-            Some(Format::Json) => {
-                let mut bytes = Vec::new();
-                let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-                serde::Serialize::serialize(
-                    object,
-                    &mut serde_json::Serializer::with_formatter(&mut bytes, formatter),
-                )?;
-                out(&format!("{}\n", String::from_utf8(bytes)?));
+    /// Ends a YAML document that another one follows.
+    pub(crate) fn separate(&self) {
+        if self.format == Some(Format::Yaml) {
+            out("---\n");
+        }
+    }
+
+    /// Prints objects, if resources are wanted.
+    pub(crate) fn objects(&self, objects: &[Value]) -> anyhow::Result<()> {
+        let each = |form: fn(&Value) -> anyhow::Result<String>| objects.iter().map(form).collect::<Result<Vec<_>, _>>();
+        match (self.format, objects) {
+            (None, _) => {}
+            (Some(Format::Yaml), _) => out(&each(shape::yaml)?.join("---\n")),
+            (Some(Format::Json), [object]) => out(&format!("{}\n", shape::pretty(object)?)),
+            (Some(Format::Json), _) => {
+                let indented = |text: String| {
+                    text.lines()
+                        .map(|line| format!("    {line}"))
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                };
+                let items: Vec<_> = each(shape::pretty)?.into_iter().map(indented).collect();
+                out(&format!("[\n{}\n]\n", items.join(",\n")));
             }
         }
         Ok(())
     }
-}
-
-/// YAML with sorted keys.
-pub(crate) fn yaml(value: &Value) -> anyhow::Result<String> {
-    Ok(serde_saphyr::to_string(value)?)
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use registry_auth::{
 };
 use registry_client::{Client, HelperPrograms, HttpPolicy, ProxyPolicy};
 
-use crate::print::Printer;
+use source_fetch::{LocalError, LocalImage, LocalOptions};
+
+use crate::{files::failure, print::Printer};
 
 /// How registries are trusted.
 #[derive(Args, Clone, Debug, Default)]
@@ -26,6 +28,7 @@ pub(crate) struct TlsFlags {
 
 /// The registries as the user of this machine reaches them.
 pub(crate) struct Registries {
+    client: Client,
     store: RegistryStore,
 }
 
@@ -63,7 +66,8 @@ impl Registries {
         }
         let client = Client::new(policy, Arc::new(user_keychain()?))?;
         Ok(Self {
-            store: RegistryStore::new(client),
+            store: RegistryStore::new(client.clone()),
+            client,
         })
     }
 
@@ -77,14 +81,75 @@ impl Registries {
         let image = self
             .store
             .image(&reference, &Platform::linux_amd64())
-            .with_context(|| format!("failed to fetch {reference}"))?
-            .ok_or_else(|| anyhow!("{reference} does not exist in its registry"))?;
+            .map_err(Self::explain)?;
+        let image = image.ok_or_else(|| self.absent(&reference))?;
         Ok(Found {
             source: Box::new(self.store.clone()),
             reference,
             image,
             _unpacked: None,
         })
+    }
+
+    /// Why there is no such image, in the registry's own words.
+    fn absent(&self, reference: &Reference) -> anyhow::Error {
+        let (host, path) = (reference.registry(), reference.repository().path());
+        let identifier = reference.identifier();
+        let url = format!("GET {}://{host}/v2/{path}/manifests/{identifier}", host.scheme());
+        let answer = self.client.check_read(reference).err();
+        let said = answer.iter().flat_map(registry_client::RegistryError::errors).next();
+        match said {
+            Some(said) if said.code == "MANIFEST_UNKNOWN" && reference.digest().is_none() => {
+                anyhow!("{url}: {}: {}; map[Tag:{identifier}]", said.code, said.message)
+            }
+            Some(said) => anyhow!("{url}: {}: {}", said.code, said.message),
+            None => anyhow!("{url}: unexpected status code 404 Not Found"),
+        }
+    }
+
+    /// What users of kp are told when a registry does not let them in.
+    fn explain(error: cnb_layers::ImageError) -> anyhow::Error {
+        match error {
+            error if Self::is_unauthorized(&error) => anyhow::Error::new(error).context("invalid credentials"),
+            error => error.into(),
+        }
+    }
+
+    fn is_unauthorized(error: &(dyn std::error::Error + 'static)) -> bool {
+        std::iter::successors(Some(error), |error| error.source()).any(|error| {
+            error
+                .downcast_ref::<registry_client::RegistryError>()
+                .is_some_and(registry_client::RegistryError::is_unauthorized)
+        })
+    }
+
+    /// Packs a directory or zip of this machine and uploads it to `repository`; returns the digest reference.
+    pub(crate) fn upload_source(&self, printer: &Printer, path: &str, repository: &str) -> anyhow::Result<String> {
+        let target: Reference = repository
+            .parse()
+            .with_context(|| format!("invalid repository '{repository}'"))?;
+        let scratch = env::temp_dir();
+        let image =
+            LocalImage::pack(Path::new(path), &LocalOptions::default(), &scratch).map_err(|error| match error {
+                LocalError::Missing { source, .. } => failure("stat", path, &source),
+                error => error.into(),
+            })?;
+        let placed = image.reference(&target).to_string();
+        printer.upload(&placed);
+        if printer.uploads() {
+            image
+                .push(&self.client, &target, &["latest", &timestamp()])
+                .with_context(|| format!("failed to upload to {placed}"))?;
+        }
+        Ok(placed)
+    }
+
+    /// The digest reference of an image in `repository`.
+    pub(crate) fn placed(found: &Found, repository: &str) -> anyhow::Result<String> {
+        let target: Reference = repository
+            .parse()
+            .with_context(|| format!("invalid repository '{repository}'"))?;
+        Ok(target.with_digest(found.image.digest()).to_string())
     }
 
     /// Copies what was found into `repository`, under `latest` and a tag of the local time; returns
@@ -96,8 +161,7 @@ impl Registries {
         let placed = target.with_digest(found.image.digest());
         printer.upload(&placed.to_string());
         if printer.uploads() {
-            let stamp = jiff::Zoned::now().strftime("%Y%m%d%H%M%S").to_string();
-            let tags = [target.with_tag("latest")?, target.with_tag(&stamp)?];
+            let tags = [target.with_tag("latest")?, target.with_tag(&timestamp())?];
             copy_resolved_image(
                 found.source.as_ref(),
                 &found.reference,
@@ -110,6 +174,11 @@ impl Registries {
         }
         Ok(placed.to_string())
     }
+}
+
+/// The tag that keeps a manifest from being collected: the local time.
+fn timestamp() -> String {
+    jiff::Zoned::now().strftime("%Y%m%d%H%M%S").to_string()
 }
 
 /// A directory or a tar file with an OCI layout; the first image of its index counts.

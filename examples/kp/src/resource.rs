@@ -6,8 +6,9 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, Kind, merge_patch},
-    print::Printer,
+    cluster::{CLUSTER_LIFECYCLE, CLUSTER_STACK, Cluster, Kind, merge_patch},
+    print::{Printer, out},
+    shape,
 };
 
 /// Returns an object with the head of its kind.
@@ -22,20 +23,21 @@ pub(crate) fn new(kind: Kind, namespace: &str, name: &str, spec: Value) -> Value
 
 /// Writes the annotation that `kubectl apply` compares with later.
 pub(crate) fn remember_as_applied(object: &mut Value) -> anyhow::Result<()> {
-    let text = serde_json::to_string(object)?;
+    let text = shape::compact(object)?;
     object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!(text);
     Ok(())
 }
 
 /// Creates the object unless this is a dry run, prints it if asked to, and returns it.
-pub(crate) fn create(cluster: &Cluster, printer: &Printer, kind: Kind, object: Value) -> anyhow::Result<Value> {
-    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+pub(crate) fn create(cluster: &Cluster, printer: &Printer, kind: Kind, object: &Value) -> anyhow::Result<Value> {
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    let object = shape::complete(object)?;
     let object = if printer.is_dry_run() {
         object
     } else {
-        cluster.create(kind, &namespace, &object)?
+        cluster.create(kind, namespace, &object)?
     };
-    printer.object(&object)?;
+    printer.objects(std::slice::from_ref(&object))?;
     Ok(object)
 }
 
@@ -50,15 +52,53 @@ pub(crate) fn patch(
 ) -> anyhow::Result<(Value, bool)> {
     let difference = merge_patch(before, &after);
     let changed = difference.as_object().is_none_or(|map| !map.is_empty());
-    let object = if changed && !printer.is_dry_run() {
-        let namespace = before["metadata"]["namespace"].as_str().unwrap_or_default();
-        let name = before["metadata"]["name"].as_str().unwrap_or_default();
-        cluster.patch(kind, namespace, name, &difference)?
-    } else {
-        after
-    };
-    printer.object(&object)?;
+    if !changed || printer.is_dry_run() {
+        printer.objects(std::slice::from_ref(&after))?;
+        return Ok((after, changed));
+    }
+    let (namespace, name) = (text(before, "/metadata/namespace"), text(before, "/metadata/name"));
+    let object = cluster.patch(kind, namespace, name, &difference)?;
+    // Of these kinds the reference shows what it asked for, of all others what the server made of it.
+    let shows_wish = kind == CLUSTER_STACK || kind == CLUSTER_LIFECYCLE;
+    printer.objects(&[if shows_wish { after } else { object.clone() }])?;
     Ok((object, changed))
+}
+
+/// Creates an object, waits until it is ready and says so.
+pub(crate) fn create_ready(cluster: &Cluster, printer: &Printer, kind: Kind, object: &Value) -> anyhow::Result<()> {
+    let object = create(cluster, printer, kind, object)?;
+    wait_ready(cluster, printer, kind, &object)?;
+    printer.result(&format!(
+        "{} \"{}\" created",
+        kind.said,
+        text(&object, "/metadata/name")
+    ));
+    Ok(())
+}
+
+/// Changes an object, waits until it is ready again and says what was done to it: `patched` or `updated`.
+pub(crate) fn patch_ready(
+    cluster: &Cluster,
+    printer: &Printer,
+    kind: Kind,
+    before: &Value,
+    after: Value,
+    done: &str,
+) -> anyhow::Result<()> {
+    let (object, changed) = patch(cluster, printer, kind, before, after)?;
+    wait_ready(cluster, printer, kind, &object)?;
+    printer.change(
+        &format!("{} \"{}\" {done}", kind.said, text(&object, "/metadata/name")),
+        changed,
+    );
+    Ok(())
+}
+
+/// Deletes an object and says so.
+pub(crate) fn delete(cluster: &Cluster, kind: Kind, namespace: &str, name: &str) -> anyhow::Result<()> {
+    cluster.delete(kind, namespace, name)?;
+    out(&format!("{} \"{name}\" deleted\n", kind.said));
+    Ok(())
 }
 
 /// Returns a condition of a status.
@@ -85,6 +125,17 @@ pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 ///
 /// Fails when it is not, and after ten minutes.
 pub(crate) fn wait_ready(cluster: &Cluster, printer: &Printer, kind: Kind, object: &Value) -> anyhow::Result<()> {
+    wait_until_ready(cluster, printer, kind, object, |_| true)
+}
+
+/// As [`wait_ready`]; what the engine decided counts only when `is_current` says so of the object.
+pub(crate) fn wait_until_ready(
+    cluster: &Cluster,
+    printer: &Printer,
+    kind: Kind,
+    object: &Value,
+    is_current: impl Fn(&Value) -> bool,
+) -> anyhow::Result<()> {
     if printer.is_dry_run() {
         return Ok(());
     }
@@ -94,6 +145,9 @@ pub(crate) fn wait_ready(cluster: &Cluster, printer: &Printer, kind: Kind, objec
     let deadline = Instant::now() + Duration::from_secs(600);
     let decided = |object: &Value| -> Option<anyhow::Result<()>> {
         if object["status"]["observedGeneration"].as_i64().unwrap_or(0) < generation {
+            return None;
+        }
+        if !is_current(object) {
             return None;
         }
         match condition_status(object, "Ready") {

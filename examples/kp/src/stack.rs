@@ -1,6 +1,6 @@
 //! `kp clusterstack`: build image, run image, and the stack id that both carry.
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::{
     preview::preview,
     print::{Block, Printer, Table, UploadFlags, out},
     relocate::{Found, Registries, TlsFlags},
-    resource::{condition, create, new, patch, text, wait_ready},
+    resource::{condition, create_ready, delete, new, patch_ready, text},
     settings::Settings,
 };
 
@@ -61,32 +61,26 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Patch(images) => update(&cluster, &images, &cluster.get(CLUSTER_STACK, "", &images.name)?),
         Command::List => list(&cluster),
         Command::Status { name, verbose } => status(&cluster.get(CLUSTER_STACK, "", &name)?, verbose),
-        Command::Delete { name } => {
-            cluster.delete(CLUSTER_STACK, "", &name)?;
-            out(&format!("ClusterStack \"{name}\" deleted\n"));
-            Ok(())
-        }
+        Command::Delete { name } => delete(&cluster, CLUSTER_STACK, "", &name),
     }
 }
 
-fn stack_id<'a>(found: &'a Found, name: &str) -> anyhow::Result<&'a str> {
-    let id = found.image.label("io.buildpacks.stack.id");
-    id.ok_or_else(|| anyhow!("invalid stack image {name}: it has no label io.buildpacks.stack.id"))
+fn stack_id(found: &Found) -> anyhow::Result<&str> {
+    found
+        .image
+        .label("io.buildpacks.stack.id")
+        .context("invalid stack image")
 }
 
 /// Checks both images, relocates them, and returns the parts of the spec that name them.
-fn relocate(printer: &Printer, images: &Images, settings: &Settings) -> anyhow::Result<Value> {
-    let repository = settings.repository()?;
-    let registries = Registries::new(
-        &images.tls,
-        [images.build_image.as_str(), &images.run_image, repository],
-    )?;
-    let build = registries.find(&images.build_image)?;
-    let run = registries.find(&images.run_image)?;
-    let (id, run_id) = (
-        stack_id(&build, &images.build_image)?,
-        stack_id(&run, &images.run_image)?,
-    );
+pub(crate) fn relocate(
+    printer: &Printer,
+    registries: &Registries,
+    (build_image, run_image): (&str, &str),
+    repository: &str,
+) -> anyhow::Result<Value> {
+    let (build, run) = (registries.find(build_image)?, registries.find(run_image)?);
+    let (id, run_id) = (stack_id(&build)?, stack_id(&run)?);
     if id != run_id {
         bail!("build stack '{id}' does not match run stack '{run_id}'");
     }
@@ -96,36 +90,39 @@ fn relocate(printer: &Printer, images: &Images, settings: &Settings) -> anyhow::
     Ok(json!({"id": id, "buildImage": {"image": build_image}, "runImage": {"image": run_image}}))
 }
 
+/// Relocates what the flags name to the default repository.
+fn relocated(printer: &Printer, images: &Images, settings: &Settings) -> anyhow::Result<Value> {
+    let repository = settings.repository()?;
+    let names = (images.build_image.as_str(), images.run_image.as_str());
+    let registries = Registries::new(&images.tls, [names.0, names.1, repository])?;
+    relocate(printer, &registries, names, repository)
+}
+
 fn create_stack(cluster: &Cluster, images: &Images) -> anyhow::Result<()> {
     let printer = Printer::with_uploads(&images.output)?;
     printer.step("Creating ClusterStack...");
     let settings = Settings::read(cluster);
-    let mut spec = relocate(&printer, images, &settings)?;
+    let mut spec = relocated(&printer, images, &settings)?;
     spec["serviceAccountRef"] = settings.account_reference();
-    let object = create(
+    // The one kind that is created without the annotation of `kubectl apply`.
+    create_ready(
         cluster,
         &printer,
         CLUSTER_STACK,
-        new(CLUSTER_STACK, "", &images.name, spec),
-    )?;
-    wait_ready(cluster, &printer, CLUSTER_STACK, &object)?;
-    printer.result(&format!("ClusterStack \"{}\" created", images.name));
-    Ok(())
+        &new(CLUSTER_STACK, "", &images.name, spec),
+    )
 }
 
 fn update(cluster: &Cluster, images: &Images, existing: &Value) -> anyhow::Result<()> {
     let printer = Printer::with_uploads(&images.output)?;
     printer.step("Updating ClusterStack...");
-    let spec = relocate(&printer, images, &Settings::read(cluster))?;
+    let spec = relocated(&printer, images, &Settings::read(cluster))?;
     let mut updated = existing.clone();
     for field in ["id", "buildImage", "runImage"] {
         updated["spec"][field] = spec[field].clone();
     }
-    let (object, changed) = patch(cluster, &printer, CLUSTER_STACK, existing, updated)?;
-    preview(cluster, &printer, &object);
-    wait_ready(cluster, &printer, CLUSTER_STACK, &object)?;
-    printer.change(&format!("ClusterStack \"{}\" updated", images.name), changed);
-    Ok(())
+    preview(cluster, &printer, &updated);
+    patch_ready(cluster, &printer, CLUSTER_STACK, existing, updated, "updated")
 }
 
 fn list(cluster: &Cluster) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use crate::{
     cluster::{CLUSTER_STORE, Cluster},
     print::{Block, OutputFlags, Printer, Table, UploadFlags, out},
     relocate::{Registries, TlsFlags},
-    resource::{condition, create, list_sorted, new, patch, remember_as_applied, text, wait_ready},
+    resource::{condition, create_ready, list_sorted, new, patch_ready, remember_as_applied, text},
     settings::Settings,
     stack::ready_text,
 };
@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Remove {
         store: String,
         /// the buildpackage, as ID@VERSION; may be repeated
-        #[arg(short, long, required = true)]
+        #[arg(short, long)]
         buildpackage: Vec<String>,
         #[command(flatten)]
         output: OutputFlags,
@@ -63,6 +63,17 @@ pub(crate) struct Packages {
     tls: TlsFlags,
 }
 
+impl Packages {
+    fn registries<'a>(&self, settings: &'a Settings) -> anyhow::Result<(Registries, &'a str)> {
+        let repository = settings.repository()?;
+        if self.buildpackage.is_empty() {
+            bail!("At least one buildpackage must be provided");
+        }
+        let names = self.buildpackage.iter().map(String::as_str).chain([repository]);
+        Ok((Registries::new(&self.tls, names)?, repository))
+    }
+}
+
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     let cluster = Cluster::from_environment()?;
     match command {
@@ -90,72 +101,76 @@ fn create_store(cluster: &Cluster, packages: &Packages) -> anyhow::Result<()> {
     let printer = Printer::with_uploads(&packages.output)?;
     printer.step("Creating ClusterStore...");
     let settings = Settings::read(cluster);
-    let repository = settings.repository()?;
-    if packages.buildpackage.is_empty() {
-        bail!("At least one buildpackage must be provided");
-    }
-    let registries = Registries::new(
-        &packages.tls,
-        packages.buildpackage.iter().map(String::as_str).chain([repository]),
-    )?;
-    let mut sources: Vec<Value> = Vec::new();
+    let (registries, repository) = packages.registries(&settings)?;
+    let mut object = empty(&packages.store, &settings);
     for package in &packages.buildpackage {
         let image = registries.relocate(&printer, &registries.find(package)?, repository)?;
-        if !sources.iter().any(|source| source["image"] == image.as_str()) {
-            sources.push(json!({"image": image}));
-        }
+        put(&mut object, &image);
     }
-    let spec = json!({"serviceAccountRef": settings.account_reference(), "sources": sources});
-    let mut object = new(CLUSTER_STORE, "", &packages.store, spec);
     remember_as_applied(&mut object)?;
-    let object = create(cluster, &printer, CLUSTER_STORE, object)?;
-    wait_ready(cluster, &printer, CLUSTER_STORE, &object)?;
-    printer.result(&format!("ClusterStore \"{}\" created", packages.store));
-    Ok(())
+    create_ready(cluster, &printer, CLUSTER_STORE, &object)
+}
+
+/// A store that holds nothing yet.
+pub(crate) fn empty(name: &str, settings: &Settings) -> Value {
+    let spec = json!({"serviceAccountRef": settings.account_reference(), "sources": []});
+    new(CLUSTER_STORE, "", name, spec)
+}
+
+/// Adds a buildpackage to a store, unless it is there; returns whether it was not.
+pub(crate) fn put(store: &mut Value, image: &str) -> bool {
+    let sources = store["spec"]["sources"].as_array().cloned().unwrap_or_default();
+    if sources
+        .iter()
+        .any(|source| digest_of(text(source, "/image")) == digest_of(image))
+    {
+        return false;
+    }
+    store["spec"]["sources"] = json!([sources, vec![json!({"image": image})]].concat());
+    true
 }
 
 fn digest_of(image: &str) -> &str {
     image.rsplit_once('@').map_or(image, |(_, digest)| digest)
 }
 
+/// Relocates buildpackages, adds them to a store and tells which were there.
+pub(crate) fn put_all(
+    printer: &Printer,
+    registries: &Registries,
+    store: &mut Value,
+    packages: &[String],
+    repository: &str,
+) -> anyhow::Result<()> {
+    for package in packages {
+        let image = registries.relocate(printer, &registries.find(package)?, repository)?;
+        printer.detail(match put(store, &image) {
+            true => "\tAdded Buildpackage",
+            false => "\tBuildpackage already exists in the store",
+        });
+    }
+    Ok(())
+}
+
 fn add(cluster: &Cluster, packages: &Packages, existing: &Value) -> anyhow::Result<()> {
     let printer = Printer::with_uploads(&packages.output)?;
     printer.step("Adding to ClusterStore...");
     let settings = Settings::read(cluster);
-    let repository = settings.repository()?;
-    if packages.buildpackage.is_empty() {
-        bail!("At least one buildpackage must be provided");
-    }
-    let registries = Registries::new(
-        &packages.tls,
-        packages.buildpackage.iter().map(String::as_str).chain([repository]),
-    )?;
+    let (registries, repository) = packages.registries(&settings)?;
     let mut updated = existing.clone();
-    for package in &packages.buildpackage {
-        let image = registries.relocate(&printer, &registries.find(package)?, repository)?;
-        let sources = updated["spec"]["sources"].as_array().cloned().unwrap_or_default();
-        if sources
-            .iter()
-            .any(|source| digest_of(text(source, "/image")) == digest_of(&image))
-        {
-            printer.detail("\tBuildpackage already exists in the store");
-        } else {
-            updated["spec"]["sources"] = json!([sources, vec![json!({"image": image})]].concat());
-            printer.detail("\tAdded Buildpackage");
-        }
-    }
-    let (object, changed) = patch(cluster, &printer, CLUSTER_STORE, existing, updated)?;
-    wait_ready(cluster, &printer, CLUSTER_STORE, &object)?;
-    printer.change(&format!("ClusterStore \"{}\" updated", packages.store), changed);
-    Ok(())
+    put_all(&printer, &registries, &mut updated, &packages.buildpackage, repository)?;
+    patch_ready(cluster, &printer, CLUSTER_STORE, existing, updated, "updated")
 }
 
 fn remove(cluster: &Cluster, store: &str, packages: &[String], flags: &OutputFlags) -> anyhow::Result<()> {
     let printer = Printer::new(flags)?;
-    printer.step("Removing Buildpackages...");
     let existing = cluster
         .find(CLUSTER_STORE, "", store)?
         .ok_or_else(|| anyhow!("ClusterStore '{store}' does not exist"))?;
+    printer.step("Removing Buildpackages...");
+    if packages.is_empty() {
+        bail!("error decoding patch: unexpected end of JSON input");
+    }
     let mut images = Vec::new();
     for package in packages {
         let (id, version) = package.split_once('@').unwrap_or((package, ""));
@@ -173,10 +188,7 @@ fn remove(cluster: &Cluster, store: &str, packages: &[String], flags: &OutputFla
             sources.retain(|source| source["image"] != image.as_str());
         }
     }
-    let (object, changed) = patch(cluster, &printer, CLUSTER_STORE, &existing, updated)?;
-    wait_ready(cluster, &printer, CLUSTER_STORE, &object)?;
-    printer.change(&format!("ClusterStore \"{store}\" updated"), changed);
-    Ok(())
+    patch_ready(cluster, &printer, CLUSTER_STORE, &existing, updated, "updated")
 }
 
 fn list(cluster: &Cluster) -> anyhow::Result<()> {
@@ -214,6 +226,9 @@ fn packages(store: &Value) -> Vec<&Value> {
 
 fn status(store: &Value, verbose: bool) -> anyhow::Result<()> {
     out(&Block::new().pair("Status", ready_text(store)).render());
+    if condition(store, "Ready").is_none_or(|condition| text(condition, "/status") != "True") {
+        return Ok(());
+    }
     let packages = packages(store);
     if !verbose {
         let mut table = Table::new(&["buildpackage id", "version", "homepage"]);

@@ -59,7 +59,24 @@ impl FieldSet {
             .collect()
     }
 
-    /// Returns the fields that `new` has and `old` has not, or has with another value.
+    /// As [`FieldSet::of`], with each map that holds something as a field of its own, beside what is in it.
+    pub(crate) fn with_maps(kind: Kind, value: &Value) -> Self {
+        let mut set = Self::of(kind, value);
+        set.member_maps(value);
+        set
+    }
+
+    fn member_maps(&mut self, value: &Value) {
+        let Value::Object(map) = value else { return };
+        self.member = true;
+        for (key, value) in map {
+            if let Some(child) = self.children.get_mut(&format!("f:{key}")) {
+                child.member_maps(value);
+            }
+        }
+    }
+
+    /// Returns the fields that `new` has and `old` has not, or has with another value; a map that is new is one itself.
     pub(crate) fn changed(kind: Kind, old: &Value, new: &Value) -> Self {
         Self::changed_field(kind, "", old, new)
     }
@@ -75,6 +92,7 @@ impl FieldSet {
                         Self::changed_field(kind, field_name(&name), old, value)
                     } else {
                         let mut set = Self::of_field(kind, field_name(&name), value);
+                        set.member_maps(value);
                         set.member |= !name.starts_with("f:");
                         set
                     };
@@ -180,7 +198,12 @@ impl FieldSet {
             Value::Object(map) => {
                 for (name, set) in &self.children {
                     let Some(field) = name.strip_prefix("f:") else { continue };
-                    if set.member {
+                    // Of a map goes what is in the set; the map itself only when nothing else is left in it.
+                    let holds_more = map
+                        .get(field)
+                        .and_then(Value::as_object)
+                        .is_some_and(|map| !map.is_empty());
+                    if set.member && set.children.is_empty() && !holds_more {
                         map.remove(field);
                     } else if let Some(inner) = map.get_mut(field) {
                         set.remove_from_field(kind, field, inner);
@@ -338,8 +361,10 @@ mod tests {
         fn nothing_changed_between_equal_values_and_all_of_nothing(value in any_value()) {
             let value = json!({"top": value});
             prop_assert!(FieldSet::changed(Kind::Secret, &value, &value).is_empty());
+            // What is beneath nothing is there before and after.
+            let top = || FieldSet { member: true, children: BTreeMap::new() };
             let all = FieldSet::changed(Kind::Secret, &json!({}), &value);
-            prop_assert_eq!(all, FieldSet::of(Kind::Secret, &value));
+            prop_assert_eq!(all.at("f:x"), FieldSet::with_maps(Kind::Secret, &value).without(&top()).at("f:x"));
         }
     }
 }

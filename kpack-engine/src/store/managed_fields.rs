@@ -24,7 +24,7 @@ const SERVERS: [&str; 11] = [
 ];
 
 /// How a manager came to its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Operation {
     /// It wants them so, and says so again each time.
     Apply,
@@ -116,11 +116,9 @@ pub(crate) fn managers(object: &Object) -> Vec<Manager> {
 
 /// Writes the managers into an object; those who own nothing are left out.
 pub(crate) fn set_managers(object: &mut Object, managers: &[Manager]) {
-    let list: Vec<Value> = managers
-        .iter()
-        .filter(|manager| !manager.fields.is_empty())
-        .map(Manager::write)
-        .collect();
+    let mut managers: Vec<_> = managers.iter().filter(|manager| !manager.fields.is_empty()).collect();
+    managers.sort_by_key(|manager| (manager.operation, &manager.time, &manager.name, &manager.subresource));
+    let list: Vec<Value> = managers.into_iter().map(Manager::write).collect();
     if list.is_empty() {
         object.metadata_mut().remove("managedFields");
     } else {
@@ -155,13 +153,17 @@ pub(crate) fn ownable(kind: Kind, part: Part, mut fields: FieldSet) -> FieldSet 
 /// Records that `manager` made `new` of `old` by an ordinary change.
 pub(super) fn record(old: Option<&Object>, new: &mut Object, manager: &str, part: Part, now: &str) {
     let kind = new.kind();
-    let nothing = json!({});
+    // Who changes an object that nobody is known to have made is not recorded either.
+    if old.is_some_and(|old| managers(old).is_empty()) {
+        return;
+    }
+    let nothing = empty(kind);
     let before = old.map_or(&nothing, Object::as_value);
     let changed = ownable(kind, part, FieldSet::changed(kind, before, new.as_value()));
     let removed = ownable(
         kind,
         part,
-        FieldSet::of(kind, before).without(&FieldSet::of(kind, new.as_value())),
+        FieldSet::with_maps(kind, before).without(&FieldSet::with_maps(kind, new.as_value())),
     );
     if changed.is_empty() && removed.is_empty() {
         return;
@@ -177,6 +179,14 @@ pub(super) fn record(old: Option<&Object>, new: &mut Object, manager: &str, part
     own.fields = own.fields.union(&changed);
     all.push(own);
     set_managers(new, &all);
+}
+
+/// An object of which nothing is set: these maps are there in any case, so that nobody has made them.
+fn empty(kind: Kind) -> Value {
+    if kind.is_kpack() {
+        return json!({"metadata": {}});
+    }
+    json!({"metadata": {}, "spec": {}, "status": {}})
 }
 
 /// Removes the times of the entries, which say nothing about the object.
@@ -217,7 +227,7 @@ mod tests {
         second.set("data", json!({"a": "2", "b": "1"}));
         record(Some(&first), &mut second, "two", Part::Main, "t");
         let expected = [
-            ("one".to_owned(), vec![".data.b".to_owned()]),
+            ("one".to_owned(), vec![".data".to_owned(), ".data.b".to_owned()]),
             ("two".to_owned(), vec![".data.a".to_owned()]),
         ];
         assert_eq!(owners(&second), expected);
@@ -230,6 +240,19 @@ mod tests {
         let mut second = first.clone();
         second.set("data", json!({}));
         record(Some(&first), &mut second, "two", Part::Main, "t");
+        assert_eq!(owners(&second), [("one".to_owned(), vec![".data".to_owned()])]);
+        let mut third = second.clone();
+        third.set("data", Value::Null);
+        record(Some(&second), &mut third, "two", Part::Main, "t");
+        assert!(owners(&third).iter().all(|(name, _)| name == "two"));
+    }
+
+    #[test]
+    fn changes_of_an_object_that_nobody_is_known_to_have_made_are_not_recorded() {
+        let first = Object::new(Kind::ServiceAccount, Some("demo"), "bot");
+        let mut second = first.clone();
+        second.set("secrets", json!([{"name": "hub"}]));
+        record(Some(&first), &mut second, "kp", Part::Main, "t");
         assert!(owners(&second).is_empty());
     }
 
@@ -240,10 +263,13 @@ mod tests {
         record(None, &mut object, "kp", Part::Main, "t");
         let mut with_status = object.clone();
         with_status.set("status", json!({"buildCounter": 1}));
-        record(Some(&object), &mut with_status, "kpackd", Part::Status, "t");
+        record(Some(&object), &mut with_status, "controller", Part::Status, "t");
         let expected = [
-            ("kp".to_owned(), vec![".spec.tag".to_owned()]),
-            ("kpackd".to_owned(), vec![".status.buildCounter".to_owned()]),
+            (
+                "controller".to_owned(),
+                vec![".status".to_owned(), ".status.buildCounter".to_owned()],
+            ),
+            ("kp".to_owned(), vec![".spec".to_owned(), ".spec.tag".to_owned()]),
         ];
         assert_eq!(owners(&with_status), expected);
     }

@@ -180,7 +180,7 @@ impl Resources for Store {
 }
 
 fn own_options() -> WriteOptions {
-    WriteOptions::new(Caller::controller(), "kpackd")
+    WriteOptions::new(Caller::controller(), "controller")
 }
 
 /// Why a store could not be opened.

@@ -54,8 +54,17 @@ fn create_locked(
         object.remove("status");
     }
     rules::set_defaults(&mut object)?;
+    let now = time_text(shared);
+    // Fields belong to who asked for them: what admission adds, nobody owns.
+    if !options.applied {
+        managed_fields::record(None, &mut object, &options.manager, Part::Main, &now);
+    }
     let admitted = admission::admit(shared, object, None, &options.caller)?;
     let mut object = admitted.object;
+    // Admission may have written the status in full.
+    if kind.has_status() {
+        object.remove("status");
+    }
     if shared.find(kind, object.namespace(), object.name()).is_some() {
         return Err(ApiError::AlreadyExists {
             kind,
@@ -68,7 +77,6 @@ fn create_locked(
         object.set("status", status);
     }
     rules::check(&object, None)?;
-    let now = time_text(shared);
     let uid = new_uid()?;
     let metadata = object.metadata_mut();
     for key in [
@@ -84,9 +92,6 @@ fn create_locked(
     metadata.insert("creationTimestamp".to_owned(), json!(now));
     if rules::has_generation(kind) {
         metadata.insert("generation".to_owned(), json!(1));
-    }
-    if !options.applied {
-        managed_fields::record(None, &mut object, &options.manager, Part::Main, &now);
     }
     tidy(&mut object);
     let object = if options.dry_run {
@@ -121,6 +126,12 @@ pub(super) fn modify(
     check_identity(&old, &wanted)?;
     let mut new = compose(&old, wanted, part);
     let mut warnings = Vec::new();
+    if kind == Kind::Secret {
+        rules::set_defaults(&mut new)?;
+    }
+    if !options.applied {
+        managed_fields::record(Some(&old), &mut new, &options.manager, part, &time_text(shared));
+    }
     if part == Part::Main {
         let admitted = admission::admit(shared, new, Some(&old), &options.caller)?;
         new = admitted.object;
@@ -128,17 +139,11 @@ pub(super) fn modify(
         if kind.has_status() {
             set_or_remove(&mut new, "status", old.as_value().get("status").cloned());
         }
-        if kind == Kind::Secret {
-            rules::set_defaults(&mut new)?;
-        }
         rules::check(&new, Some(&old))?;
         if rules::has_generation(kind) && spec_of(&new) != spec_of(&old) {
             new.metadata_mut()
                 .insert("generation".to_owned(), json!(old.generation() + 1));
         }
-    }
-    if !options.applied {
-        managed_fields::record(Some(&old), &mut new, &options.manager, part, &time_text(shared));
     }
     tidy(&mut new);
     let object = store(shared, &mut writer, &old, new, options.dry_run)?;
@@ -290,7 +295,7 @@ pub(super) fn add_default_account(shared: &Shared, writer: &mut Writer, namespac
         return Ok(());
     }
     let account = Object::new(Kind::ServiceAccount, Some(namespace), "default");
-    let options = WriteOptions::new(super::Caller::controller(), "kpackd");
+    let options = WriteOptions::new(super::Caller::controller(), "controller");
     create_locked(shared, writer, account, &options).map(drop)
 }
 

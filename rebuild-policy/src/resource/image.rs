@@ -19,9 +19,6 @@ pub type Image = Resource<ImageSpec, ImageStatus>;
 pub struct ImageSpec {
     /// Where the image is pushed; never changes.
     pub tag: String,
-    /// Further tags, in the same registry.
-    #[serde(skip_serializing_if = "is_default")]
-    pub additional_tags: Vec<String>,
     /// The Builder or ClusterBuilder that builds it.
     pub builder: ObjectReference,
     /// Whose secrets a build uses.
@@ -56,6 +53,9 @@ pub struct ImageSpec {
     /// The process that starts by default.
     #[serde(skip_serializing_if = "is_default")]
     pub default_process: String,
+    /// Further tags, in the same registry.
+    #[serde(skip_serializing_if = "is_default")]
+    pub additional_tags: Vec<String>,
 }
 
 impl ImageSpec {

@@ -8,7 +8,7 @@ use super::{Builders, Common, Removals};
 
 /// The spec of a new image.
 pub(super) fn new_spec(tag: &str, builders: &Builders<'_>, flags: &Common, namespace: &str) -> anyhow::Result<Value> {
-    if flags.git.iter().chain(&flags.blob).count() != 1 {
+    if flags.git.iter().chain(&flags.blob).chain(&flags.local_path).count() != 1 {
         bail!("image source must be one of git, blob, or local-path");
     }
     check(flags, builders)?;
@@ -47,7 +47,7 @@ pub(super) fn edited(
     flags: &Common,
     removals: &Removals,
 ) -> anyhow::Result<Value> {
-    if flags.git.iter().chain(&flags.blob).count() > 1 {
+    if flags.git.iter().chain(&flags.blob).chain(&flags.local_path).count() > 1 {
         bail!("image source must be one of git, blob, or local-path");
     }
     check(flags, builders)?;
@@ -68,7 +68,7 @@ pub(super) fn edited(
 }
 
 fn check(flags: &Common, builders: &Builders<'_>) -> anyhow::Result<()> {
-    if flags.git_revision.is_some() && flags.blob.is_some() {
+    if flags.git_revision.is_some() && (flags.blob.is_some() || flags.local_path.is_some()) {
         bail!("git-revision is incompatible with blob and local path image sources");
     }
     if builders.namespaced.is_some() && builders.cluster.is_some() {
@@ -82,6 +82,15 @@ fn builder(builders: &Builders<'_>, namespace: &str) -> Option<Value> {
         (Some(name), _) => Some(json!({"kind": "Builder", "name": name, "namespace": namespace})),
         (None, Some(name)) => Some(json!({"kind": "ClusterBuilder", "name": name})),
         (None, None) => None,
+    }
+}
+
+/// Makes an uploaded image the source.
+pub(super) fn set_local_source(spec: &mut Value, image: &str) {
+    if let Some(source) = spec["source"].as_object_mut() {
+        source.remove("git");
+        source.remove("blob");
+        source.insert("registry".into(), json!({"image": image}));
     }
 }
 

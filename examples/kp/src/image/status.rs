@@ -52,14 +52,11 @@ fn overview(image: &Value) -> Block {
         Some("False") => "Not Ready",
         _ => "Unknown",
     };
-    let message = match builder_ready {
-        Some(condition) if builder_failed => {
-            let name = text(image, "/spec/builder/name");
-            match text(condition, "/reason") {
-                "BuilderNotFound" => format!("Builder '{name}' not found"),
-                _ => format!("Builder '{name}' is not ready"),
-            }
-        }
+    let name = text(image, "/spec/builder/name");
+    let ready = condition(image, "Ready").map_or("", |condition| text(condition, "/reason"));
+    let message = match ready {
+        "BuilderNotFound" => format!("Builder '{name}' not found"),
+        _ if builder_failed => format!("Builder '{name}' is not ready"),
         _ => String::new(),
     };
     Block::new()
