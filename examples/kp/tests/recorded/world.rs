@@ -74,10 +74,11 @@ impl World {
         }
         let logs = LogStore::open(dir.path().join("logs")).unwrap();
         let images = RegistryImages::new(&HttpPolicy::default(), None).unwrap();
-        let sources = SourceFetcher::new(images.http().clone());
+        let poll_interval = Duration::from_millis(200);
+        let sources = SourceFetcher::new(images.http().clone(), dir.path().join("mirrors"), poll_interval);
         let warehouse = RegistryWarehouse::new(Arc::new(images), "test", clock.clone());
         let mut options = ReconcileOptions::new(Arc::new(warehouse), Arc::new(sources), clock.clone());
-        options.poll_interval = Duration::from_millis(200);
+        options.poll_interval = poll_interval;
         options.logs = Arc::new(logs.clone());
         // Nobody runs them.
         let helper = |name: &str| format!("{registry}/helper/{name}");
