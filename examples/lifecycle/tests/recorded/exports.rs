@@ -573,8 +573,8 @@ impl Scenario<'_> {
                 }
             }
             let digest = found.str("digest").to_owned();
-            let manifest = read(&format!("blobs/{}", digest.replace(':', "/")))?;
-            let manifest: Json = serde_json::from_str(&manifest).map_err(|error| error.to_string())?;
+            let manifest_text = read(&format!("blobs/{}", digest.replace(':', "/")))?;
+            let manifest: Json = serde_json::from_str(&manifest_text).map_err(|error| error.to_string())?;
             let config = read(&format!(
                 "blobs/{}",
                 manifest.get("config").str("digest").replace(':', "/")
@@ -588,6 +588,7 @@ impl Scenario<'_> {
             let image = Pushed {
                 digest,
                 manifest,
+                manifest_text,
                 config: Some(config),
             };
             self.check_image(expected, &image, &mut problems);

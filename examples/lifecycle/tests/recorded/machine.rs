@@ -111,8 +111,9 @@ impl Machine {
         }
     }
 
-    /// Runs a phase as root, or as another user without further groups.
-    pub(crate) fn run(&self, call: &Call<'_>) -> Said {
+    /// Returns the command that runs a phase as root, or as another user without further groups. Its process is
+    /// the phase itself.
+    pub(crate) fn command(&self, call: &Call<'_>) -> Command {
         let root = self.root.path();
         let mut command = Command::new("unshare");
         if self.with_system {
@@ -124,15 +125,19 @@ impl Machine {
             let user = user.to_string();
             command.args(["--setgid", &user, "--setuid", &user]);
         }
-        let output = command
+        command
             .arg("--")
             .arg(format!("/x/{}", call.phase))
             .args(&call.args)
             .env_clear()
             .envs(call.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .output()
-            .expect("unshare of util-linux");
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a phase to its end.
+    pub(crate) fn run(&self, call: &Call<'_>) -> Said {
+        let output = self.command(call).output().expect("unshare of util-linux");
         Said {
             exit: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -2,6 +2,7 @@
 //! rebaser, restorer and creator, against real registries, each in a root directory of its own.
 
 mod exports;
+mod failures;
 mod json;
 mod machine;
 mod restores;
@@ -200,6 +201,31 @@ fn as_root(name: &str, test: impl FnOnce()) {
     );
 }
 
+/// Runs `test` where its mounts are seen by nobody else and end with it, as root: the test called `name` in a
+/// process of its own.
+fn in_own_mounts(name: &str, test: impl FnOnce()) {
+    const MARK: &str = "RECORDED_OWN_MOUNTS";
+    if std::env::var_os(MARK).is_some() {
+        return test();
+    }
+    let this = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new("unshare");
+    if !rustix::process::getuid().is_root() {
+        command.args(["--map-root-user", "--map-auto"]);
+    }
+    command.args(["--mount", "--"]).arg(this).env(MARK, "yes");
+    let output = command
+        .args([name, "--exact", "--nocapture"])
+        .output()
+        .expect("unshare of util-linux");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// Returns the lines that differ, as in a diff without context.
 fn differences(expected: &[String], found: &[String]) -> String {
     let mut text = String::new();
@@ -311,4 +337,28 @@ fn the_creator_does_what_the_reference_did() {
         let (start, cases) = cases_of(bundle("create/scenarios.json.gz"));
         check_all(&cases, |world, case| restores::check(world, &start, case));
     });
+}
+
+#[test]
+fn a_killed_export_leaves_the_old_image_or_the_new_one_and_the_next_run_finishes() {
+    let name = "a_killed_export_leaves_the_old_image_or_the_new_one_and_the_next_run_finishes";
+    as_root(name, failures::killed_at_twenty_points);
+}
+
+#[test]
+fn a_registry_that_is_gone_or_full_is_an_error_that_names_it_and_the_tag_stays() {
+    let name = "a_registry_that_is_gone_or_full_is_an_error_that_names_it_and_the_tag_stays";
+    in_own_mounts(name, failures::registry_gone_and_full);
+}
+
+#[test]
+fn a_full_disk_below_the_cache_is_a_warning() {
+    in_own_mounts("a_full_disk_below_the_cache_is_a_warning", failures::cache_full);
+}
+
+#[test]
+#[ignore = "takes a minute; run it with --ignored"]
+fn a_layer_of_two_gigabytes_needs_no_more_memory_than_a_small_one() {
+    let name = "a_layer_of_two_gigabytes_needs_no_more_memory_than_a_small_one";
+    as_root(name, failures::two_gigabytes);
 }

@@ -23,6 +23,7 @@ pub(crate) struct Store {
 pub(crate) struct Pushed {
     pub(crate) digest: String,
     pub(crate) manifest: Json,
+    pub(crate) manifest_text: String,
     pub(crate) config: Option<String>,
 }
 
@@ -35,6 +36,27 @@ impl Store {
         Self {
             registry: Registry::with_options(&options).expect("docker-registry starts"),
         }
+    }
+
+    /// Starts a registry that keeps its data in a directory.
+    pub(crate) fn start_in(data: &Path) -> Self {
+        let options = RegistryOptions {
+            data: Some(data.to_owned()),
+            ..RegistryOptions::default()
+        };
+        Self {
+            registry: Registry::with_options(&options).expect("docker-registry starts"),
+        }
+    }
+
+    /// Stops the registry; its data stay.
+    pub(crate) fn pause(&mut self) {
+        self.registry.pause();
+    }
+
+    /// Starts it again.
+    pub(crate) fn resume(&mut self) {
+        self.registry.resume().expect("docker-registry starts again");
     }
 
     pub(crate) fn host(&self) -> String {
@@ -111,7 +133,8 @@ impl Store {
             Some(hex) => fs::read_to_string(manifests.join("revisions/sha256").join(hex).join("link")).ok()?,
             None => fs::read_to_string(manifests.join("tags").join(tag).join("current/link")).ok()?,
         };
-        let manifest: Json = serde_json::from_slice(&fs::read(self.blob_file(&digest)).ok()?).expect("JSON");
+        let manifest_text = fs::read_to_string(self.blob_file(&digest)).ok()?;
+        let manifest: Json = serde_json::from_str(&manifest_text).expect("JSON");
         let config = manifest.get("config").get("digest").text();
         let config = config
             .and_then(|digest| fs::read(self.blob_file(digest)).ok())
@@ -119,6 +142,7 @@ impl Store {
         Some(Pushed {
             digest,
             manifest,
+            manifest_text,
             config,
         })
     }
