@@ -10,6 +10,7 @@ use rebuild_policy::HelperImages;
 use registry_auth::Reference;
 
 use super::StartEngineError;
+use super::ssh_layer::SshFiles;
 use crate::runner::LOCAL_HOST;
 
 /// The names under which the program of build pods is called in its image.
@@ -56,7 +57,8 @@ pub(super) fn make(layout: &LayoutStore, programs: &Programs) -> Result<LocalIma
             build_waiter: String::new(),
         },
     };
-    let stamp = stamp(programs)?;
+    let ssh = SshFiles::find();
+    let stamp = stamp(programs, &ssh)?;
     let stamp_file = layout.dir().join("made-of");
     let lifecycle = reference(&names.lifecycle);
     let platform = platform();
@@ -77,7 +79,7 @@ pub(super) fn make(layout: &LayoutStore, programs: &Programs) -> Result<LocalIma
             source,
         }
     })?;
-    helper_images(layout, &programs.helper, &names.helpers, platform)?;
+    helper_images(layout, &programs.helper, &ssh, &names.helpers, platform)?;
     fs::write(&stamp_file, stamp).map_err(|source| StartEngineError::Io {
         action: "write",
         path: stamp_file,
@@ -86,10 +88,25 @@ pub(super) fn make(layout: &LayoutStore, programs: &Programs) -> Result<LocalIma
     Ok(names)
 }
 
+/// Users and groups by name: ssh wants to know who it is. Stacks have their users from 1000 on.
+pub(super) fn users() -> LayerBuilder {
+    use std::fmt::Write as _;
+    let (mut users, mut groups) = ("root:x:0:0:root:/:/sbin/nologin\n".to_owned(), "root:x:0:\n".to_owned());
+    for id in 1000..2000 {
+        let _ = writeln!(users, "cnb{id}:x:{id}:{id}:cnb:/:/sbin/nologin");
+        let _ = writeln!(groups, "cnb{id}:x:{id}:");
+    }
+    LayerBuilder::new()
+        .directory("/etc", 0o755, 0, 0)
+        .file("/etc/passwd", 0o644, 0, 0, users)
+        .file("/etc/group", 0o644, 0, 0, groups)
+}
+
 /// One image under three names: the program knows by the name it is called by what to do.
 fn helper_images(
     layout: &LayoutStore,
     helper: &Path,
+    ssh: &SshFiles,
     names: &HelperImages,
     platform: Platform,
 ) -> Result<(), StartEngineError> {
@@ -98,23 +115,17 @@ fn helper_images(
         .directory("/cnb", 0o755, 0, 0)
         .directory("/cnb/process", 0o755, 0, 0)
         .file_from(format!("/cnb/process/{program}"), 0o755, 0, 0, helper)
-        .directory("/etc", 0o755, 0, 0)
-        .file(
-            "/etc/passwd",
-            0o644,
-            0,
-            0,
-            "root:x:0:0:root:/:/sbin/nologin\ncnb:x:1000:1000:cnb:/:/sbin/nologin\n",
-        )
-        .file("/etc/group", 0o644, 0, 0, "root:x:0:\ncnb:x:1000:\n")
         .directory("/tmp", 0o1777, 0, 0);
     for link in links {
         layer = layer.symlink(format!("/cnb/process/{link}"), program, 0o777, 0, 0);
     }
     let first = reference(&names.build_init);
     // Not root, as kpack's pods demand.
-    let image = BaseImage::new(platform)
-        .layer("kpackd", layer)
+    let mut image = BaseImage::new(platform).layer("kpackd", layer).layer("users", users());
+    if !ssh.is_empty() {
+        image = image.layer("ssh", ssh.layer());
+    }
+    let image = image
         .user("1000:1000")
         .push(layout, std::slice::from_ref(&first), Compression::default())
         .map_err(|source| StartEngineError::LocalImage {
@@ -142,11 +153,12 @@ fn reference(text: &str) -> Reference {
 }
 
 /// Says what the images are made of, without reading the programs: they are large.
-fn stamp(programs: &Programs) -> Result<String, StartEngineError> {
+fn stamp(programs: &Programs, ssh: &SshFiles) -> Result<String, StartEngineError> {
     let mut text = format!("{}\n", env!("CARGO_PKG_VERSION"));
-    for path in [&programs.helper, &programs.lifecycle, &programs.launcher] {
+    let programs = [&programs.helper, &programs.lifecycle, &programs.launcher];
+    for path in programs.into_iter().map(PathBuf::as_path).chain(ssh.iter()) {
         let metadata = fs::metadata(path).map_err(|source| StartEngineError::Program {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         })?;
         let changed = metadata

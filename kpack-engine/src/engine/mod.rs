@@ -7,6 +7,7 @@
 mod bootstrap;
 mod local_images;
 mod options;
+mod ssh_layer;
 
 use std::fmt;
 use std::fs;
