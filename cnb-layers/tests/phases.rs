@@ -14,8 +14,8 @@ use cnb_layers::phase::{LogLevel, MemoryLog, PlatformApi};
 use cnb_layers::rebase::{RebaseError, RebaseInputs, rebase};
 use cnb_layers::restore::{RestoreInputs, restore};
 use cnb_layers::{
-    BaseImage, Compression, Image, ImageSource, LayerBuilder, MemoryStore, Parents, Platform, Reference, StoreEvent,
-    Timestamp, validate,
+    BaseImage, Compression, Image, ImageSource, LayerBuilder, LayoutStore, MemoryStore, Parents, Platform, Reference,
+    StoreEvent, Timestamp, validate,
 };
 
 const APP: &str = "registry.example/acme/app:latest";
@@ -159,7 +159,8 @@ impl World {
             platform: &self.platform,
             wait: &|_| (),
         };
-        let mut export = Export::open(inputs, &self.store, &self.store, &self.log)?;
+        let export = Export::open(inputs, &self.store, &self.store, &self.log)?;
+        let mut export = export.with_extended_run_image(&self.disk("layers/extended/run"))?;
         let report = export.run(&self.log)?;
         if let Some(cache) = cache {
             export_cache(&export, cache, &self.log).expect("the cache can be written");
@@ -333,6 +334,60 @@ fn a_launch_layer_without_contents_is_taken_from_the_previous_image_or_refused()
         world.export(&world.analyze(), None).expect("the image has it").digest,
         first.digest
     );
+}
+
+#[test]
+fn layers_and_settings_of_image_extensions_come_between_run_image_and_buildpacks() {
+    let world = World::new();
+    world.build("node 18\n");
+    let base = reference("registry.example/acme/run:1");
+    let run = world
+        .store
+        .image(&base, &world.platform)
+        .expect("it is readable")
+        .expect("it is there");
+    // What the extender leaves: the run image and one layer more, of which only the latter has a blob.
+    let place = world.disk("layers/extended/run/sha256:0");
+    let layout = LayoutStore::create(&place).expect("there is room");
+    let extended = BaseImage::new(Platform::linux_amd64())
+        .layer("motd", LayerBuilder::new().file("etc/motd", 0o644, 0, 0, "one"))
+        .layer(
+            "RUN apt-get install curl",
+            LayerBuilder::new().file("usr/bin/curl", 0o755, 0, 0, "curl"),
+        )
+        .env("PATH", "/usr/bin:/opt/bin")
+        .user("1234:1234")
+        .label(labels::DISTRO_NAME, "ubuntu")
+        .push(&layout, &[base], Compression::default())
+        .expect("there is room");
+    let below = &extended.layers()[0];
+    assert_eq!(Some(&below.diff_id), run.top_layer());
+    fs::remove_file(place.join("blobs/sha256").join(below.descriptor.digest.hex())).expect("it is there");
+
+    let mut analyzed = world.analyze();
+    world.export(&analyzed, None).expect("it can be exported");
+    let added = |image: &Image| {
+        let history: Vec<_> = image
+            .config()
+            .history
+            .iter()
+            .map(|entry| entry.created_by.clone())
+            .collect();
+        assert_eq!(history[1], "RUN apt-get install curl", "{history:?}");
+        image.config().config.env("PATH").map(str::to_owned)
+    };
+    let path = added(&world.image());
+    assert_eq!(path.as_deref(), Some("/cnb/process:/cnb/lifecycle:/usr/bin"));
+
+    analyzed.run_image.as_mut().expect("there is one").extend = true;
+    world.export(&analyzed, None).expect("it can be exported");
+    let path = added(&world.image());
+    assert_eq!(path.as_deref(), Some("/cnb/process:/cnb/lifecycle:/usr/bin:/opt/bin"));
+    assert_eq!(world.image().config().config.user, "1234:1234");
+
+    fs::create_dir(world.disk("layers/extended/run/another")).expect("there is room");
+    let error = world.export(&analyzed, None).expect_err("there are two");
+    assert!(error.to_string().contains("there are 2 images and not one"), "{error}");
 }
 
 #[test]

@@ -21,6 +21,17 @@ pub enum ExportError {
     /// The previous image could not be opened.
     #[error("accessing the previous image")]
     Previous(#[source] ImageError),
+    /// The directory with the extended run image holds something else.
+    #[error("cannot use the extended run image in {path}: {problem}")]
+    Extended {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The extended run image could not be read.
+    #[error("cannot read the extended run image")]
+    ReadExtended(#[source] ImageError),
     /// A bill of materials could not be copied.
     #[error("failed to copy buildpacksio SBOMs: open {path}")]
     CopySbom {

@@ -148,7 +148,12 @@ impl Export<'_> {
         Some((image.layer(&sha.parse().ok()?)?, reference.clone()))
     }
 
-    fn upload(&self, stack: &mut Stack, content: &dyn LayerContent, created_by: String) -> Result<DiffId, ExportError> {
+    pub(super) fn upload(
+        &self,
+        stack: &mut Stack,
+        content: &dyn LayerContent,
+        created_by: String,
+    ) -> Result<DiffId, ExportError> {
         let repository = stack.output.repository().clone();
         let uploaded = upload_layer(
             self.target,

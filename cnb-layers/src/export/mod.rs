@@ -6,6 +6,7 @@
 
 mod cached;
 mod error;
+mod extended;
 mod layers;
 mod sbom;
 
@@ -97,6 +98,7 @@ pub struct Export<'a> {
     base: Image,
     base_reference: Reference,
     previous: Option<(Image, Reference)>,
+    extended: Option<extended::Extended>,
     /// The layers made in this run, for the cache.
     made: BTreeMap<String, MadeLayer>,
 }
@@ -140,6 +142,7 @@ impl<'a> Export<'a> {
             base,
             base_reference,
             previous,
+            extended: None,
             made: BTreeMap::new(),
         })
     }
@@ -170,11 +173,15 @@ impl<'a> Export<'a> {
         };
         let main = self.inputs.names.first().map_or("", String::as_str);
         let mut stack = Stack::new(&self.base, &self.base_reference, parse(main)?, main.to_owned());
+        self.add_extensions(&mut stack)?;
         self.add_buildpacks(&mut stack, &mut metadata, log)?;
         self.add_sbom(&mut stack, &mut metadata, log)?;
         self.add_app(&mut stack, &build, &mut metadata, log)?;
         self.add_launcher(&mut stack, &build, &mut metadata, log)?;
         let (mut draft, layers) = stack.finish(self.inputs.created.clone(), api.at_least(12));
+        if let Some(settings) = self.extended_settings() {
+            *draft.container_mut() = settings.clone();
+        }
         self.set_labels(&mut draft, &metadata, &build, log);
         self.configure(&mut draft, &build, log)?;
         let mut report = Report::default();

@@ -115,6 +115,11 @@ pub(crate) fn write_images(
     };
     let mut export = Export::open(exporting, registries, registries, log)
         .map_err(|error| Failure::because(code::FAILED, "create new app image", with_causes(&error)))?;
+    if inputs.api.at_least(12) {
+        export = export
+            .with_extended_run_image(&inputs.extended.join("run"))
+            .map_err(|error| Failure::of(code::EXPORT, "export", &error))?;
+    }
     let timer = Timer::start("Exporter", log);
     let exported = export.run(log);
     timer.stop(log);

@@ -167,6 +167,8 @@ pub(crate) struct Inputs {
     pub(crate) daemon: bool,
     /// `CNB_EXEC_ENV`
     pub(crate) exec_env: String,
+    /// `-extended`
+    pub(crate) extended: PathBuf,
     /// `-extensions`
     pub(crate) extensions: PathBuf,
     /// `-force`
@@ -263,6 +265,7 @@ impl Inputs {
             cache_image: source.text("cache-image", "CNB_CACHE_IMAGE"),
             daemon: source.switch("daemon", &["CNB_USE_DAEMON"]),
             exec_env: env.text("CNB_EXEC_ENV").unwrap_or_else(|| "production".to_owned()),
+            extended: absolute(cwd, &beneath("extended", "CNB_EXTENDED_DIR", "extended")),
             extensions: directory("extensions", "CNB_EXTENSIONS_DIR", "/cnb/extensions"),
             force: source.switch("force", &["CNB_FORCE_REBASE"]),
             generated: absolute(cwd, &beneath("generated", "CNB_GENERATED_DIR", "generated")),
