@@ -1,11 +1,16 @@
 //! The environment of buildpack executables and of launched processes, and the rules by which files change it.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, statat};
+use rustix::io::{Errno, read};
 
 use crate::os_text;
 
@@ -268,25 +273,55 @@ fn env_files(directory: &Path, with_rules: bool) -> Result<Vec<(OsString, Vec<u8
             source,
         }
     };
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(wrap("open", directory)(source)),
+    // Not by path: the launcher comes through here for each layer before a process starts.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let handle = match open(directory, flags, Mode::empty()) {
+        Ok(handle) => handle,
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        Err(error) => return Err(wrap("open", directory)(error.into())),
     };
+    let mut buffer = [MaybeUninit::uninit(); 8192];
+    let mut entries = RawDir::new(&handle, &mut buffer);
     let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(wrap("open", directory))?;
-        let path = entry.path();
-        let kind = entry.file_type().map_err(wrap("lstat", &path))?;
-        let is_directory = if kind.is_symlink() {
-            fs::metadata(&path).map_err(wrap("stat", &path))?.is_dir()
-        } else {
-            kind.is_dir()
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|error| wrap("open", directory)(error.into()))?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        let kind = match entry.file_type() {
+            FileType::Directory => continue,
+            FileType::RegularFile => FileType::RegularFile,
+            _ if matches!(name.as_bytes(), b"." | b"..") => continue,
+            _ => {
+                let found = statat(&handle, entry.file_name(), AtFlags::empty());
+                let found = found.map_err(|error| wrap("stat", &directory.join(name))(error.into()))?;
+                FileType::from_raw_mode(found.st_mode)
+            }
         };
-        if !is_directory {
-            files.push((entry.file_name(), fs::read(&path).map_err(wrap("open", &path))?));
+        if kind != FileType::Directory {
+            let content = read_file(&handle, entry.file_name(), kind);
+            let content = content.map_err(|error| wrap("open", &directory.join(name))(error.into()))?;
+            files.push((name.to_owned(), content));
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Reads a whole file; of a regular one, less than asked for is all there is.
+fn read_file(directory: &OwnedFd, name: &CStr, kind: FileType) -> Result<Vec<u8>, Errno> {
+    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut content = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match read(&file, &mut buffer) {
+            Ok(0) => return Ok(content),
+            Ok(count) => {
+                content.extend_from_slice(&buffer[..count]);
+                if count < buffer.len() && kind == FileType::RegularFile {
+                    return Ok(content);
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
