@@ -27,7 +27,10 @@ pub struct Agreement {
 pub(crate) type Choices = Vec<usize>;
 
 /// The most trials whose steps are logged one by one.
-const MOST_LOGGED: u128 = 1024;
+const MOST_LOGGED: usize = 1024;
+
+/// The most modules in all those trials together, so that large groups have fewer of them.
+const MOST_LOGGED_MODULES: usize = 60_000;
 
 /// How many looks at an alternative the search for a plan may take.
 const MOST_EFFORT: u64 = 50_000_000;
@@ -40,7 +43,8 @@ const MOST_EFFORT: u64 = 50_000_000;
 ///
 /// The answer is that of trying all combinations in turn, and the log reads as if that had been done, but only those
 /// alternatives are combined that depend on each other: the effort grows with the number of modules and alternatives as long
-/// as they form small independent or chained parts. Beyond 1024 trials the log leaves out those in between.
+/// as they form small independent or chained parts. Beyond 1024 trials, or fewer in groups of
+/// more than 58 modules, the log leaves out those in between.
 ///
 /// # Errors
 /// [`DetectError::TooManyTrials`] when the alternatives depend on each other in so many ways that no answer is found with 50
@@ -128,7 +132,8 @@ impl Trials<'_> {
     /// Logs the first `count` trials, none of which works.
     fn log_failures(&self, count: u128, log: &mut dyn Log) {
         let mut choices = vec![0; self.candidates.len()];
-        for number in 1..=count.min(MOST_LOGGED) {
+        let most = (MOST_LOGGED_MODULES / self.candidates.len().max(1)).min(MOST_LOGGED) as u128;
+        for number in 1..=count.min(most) {
             self.run(number, &choices, log);
             for (at, plans) in choices.iter_mut().zip(&self.alternatives).rev() {
                 *at += 1;
@@ -138,11 +143,8 @@ impl Trials<'_> {
                 *at = 0;
             }
         }
-        if count > MOST_LOGGED {
-            let text = format!(
-                "Resolving plan... (none of tries #{} to #{count} works)",
-                MOST_LOGGED + 1
-            );
+        if count > most {
+            let text = format!("Resolving plan... (none of tries #{} to #{count} works)", most + 1);
             log.log(Level::Debug, &text);
         }
     }
