@@ -13,13 +13,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::script::{Answer, Script};
 
-const PASSWORD: &str = "hunter2";
+pub(crate) const PASSWORD: &str = "hunter2";
 /// `me:hunter2` in base64.
 const BASIC: &str = "bWU6aHVudGVyMg==";
 const TOKEN: &str = "granted-token";
 
 /// Fails when a secret went anywhere but to what is listed.
-fn assert_secrets_stay_with(script: &Script, allowed: &[&str]) {
+pub(crate) fn assert_secrets_stay_with(script: &Script, allowed: &[&str]) {
     for (origin, text) in script.seen() {
         let secret = [PASSWORD, BASIC, TOKEN].iter().any(|secret| text.contains(secret));
         assert!(
@@ -29,7 +29,7 @@ fn assert_secrets_stay_with(script: &Script, allowed: &[&str]) {
     }
 }
 
-fn on(registry: &str, policy: &HttpPolicy, answers: Vec<Answer>) -> (Arc<Script>, Client, Repository) {
+pub(crate) fn on(registry: &str, policy: &HttpPolicy, answers: Vec<Answer>) -> (Arc<Script>, Client, Repository) {
     let script = Arc::new(Script::new(answers));
     let http = Http::with_transport(policy, Arc::clone(&script) as Arc<dyn Transport>);
     let keychain = StaticKeychain::new().with(registry.parse().expect("a registry"), Credential::basic("me", PASSWORD));
@@ -37,22 +37,22 @@ fn on(registry: &str, policy: &HttpPolicy, answers: Vec<Answer>) -> (Arc<Script>
     (script, Client::with_http(http, Arc::new(keychain)), repository)
 }
 
-fn policy() -> HttpPolicy {
+pub(crate) fn policy() -> HttpPolicy {
     HttpPolicy {
         retry: RetryPolicy::never(),
         ..HttpPolicy::default()
     }
 }
 
-fn start(answers: Vec<Answer>) -> (Arc<Script>, Client, Repository) {
+pub(crate) fn start(answers: Vec<Answer>) -> (Arc<Script>, Client, Repository) {
     on("reg.example.com", &policy(), answers)
 }
 
-fn tagged(repository: &Repository) -> Reference {
+pub(crate) fn tagged(repository: &Repository) -> Reference {
     Reference::tagged(repository, "v1").expect("a tag")
 }
 
-fn bearer(realm: &str) -> Answer {
+pub(crate) fn bearer(realm: &str) -> Answer {
     (
         401,
         vec![(
@@ -63,7 +63,7 @@ fn bearer(realm: &str) -> Answer {
     )
 }
 
-fn basic() -> Answer {
+pub(crate) fn basic() -> Answer {
     (
         401,
         vec![("www-authenticate", "Basic realm=\"r\"".to_owned())],
@@ -71,28 +71,28 @@ fn basic() -> Answer {
     )
 }
 
-fn token() -> Answer {
+pub(crate) fn token() -> Answer {
     ok(format!(r#"{{"token": "{TOKEN}", "expires_in": 300}}"#).as_bytes())
 }
 
-fn ok(body: &[u8]) -> Answer {
+pub(crate) fn ok(body: &[u8]) -> Answer {
     (200, vec![("content-length", body.len().to_string())], body.to_vec())
 }
 
-fn to(status: u16, location: &str) -> Answer {
+pub(crate) fn to(status: u16, location: &str) -> Answer {
     (status, vec![("location", location.to_owned())], Vec::new())
 }
 
-fn digest(bytes: &[u8]) -> Digest {
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::from_sha256_bytes(Sha256::digest(bytes).into())
 }
 
-fn push(client: &Client, repository: &Repository) -> Result<(), RegistryError> {
+pub(crate) fn push(client: &Client, repository: &Repository) -> Result<(), RegistryError> {
     let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(b"layer".to_vec()))) };
     client.push_blob(repository, &digest(b"layer"), 5, &mut open)
 }
 
-fn assert_no_secret(error: &RegistryError) {
+pub(crate) fn assert_no_secret(error: &RegistryError) {
     let mut text = format!("{error} {error:?}");
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
