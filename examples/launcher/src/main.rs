@@ -1,13 +1,19 @@
 //! Starts a process of a built image: the entry point of every image that the lifecycle exports.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+#[path = "../tests/case/mod.rs"]
+mod case;
+#[cfg(test)]
+mod replay;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cnb_build::launch::{HostExecD, LaunchInputs, LaunchMetadata, base_environment, choose, prepare};
+use cnb_build::launch::{ExecD, HostExecD, Launch, LaunchInputs, LaunchMetadata, base_environment, choose, prepare};
 use cnb_detect::{Environment, os_text};
 use cnb_order::{ApiVersion, BUILDPACK_APIS, PLATFORM_APIS};
 
@@ -17,61 +23,63 @@ fn main() -> ExitCode {
         text(&container, "CNB_NO_COLOR").as_str(),
         "1" | "t" | "T" | "TRUE" | "true" | "True"
     );
-    let (code, message) = run(&container, colour);
+    let mut args = std::env::args_os();
+    let argv0 = args.next().unwrap_or_default();
+    let args: Vec<OsString> = args.collect();
+    let mut warn = |line: &str| say("Warning: ", "33;1", line, colour);
+    let (code, message) = match plan(&container, argv0, &args, &HostExecD, &mut warn) {
+        // Returns only when the process could not be started.
+        Ok(launch) => failed_to_launch(launch.exec()),
+        Err(failure) => failure,
+    };
     say("ERROR: ", "31;1", &message, colour);
     ExitCode::from(code)
 }
 
-/// Returns only when the process could not be started.
-fn run(container: &Environment, colour: bool) -> (u8, String) {
-    let platform_api = match platform_api(container) {
-        Ok(api) => api,
-        Err(message) => return (11, message),
-    };
+fn failed_to_launch(error: impl std::fmt::Display) -> (u8, String) {
+    (82, format!("failed to launch: {error}"))
+}
+
+/// Says what to execute, or with which code and message to end; `exec.d` programs are run on the way.
+fn plan(
+    container: &Environment,
+    argv0: OsString,
+    args: &[OsString],
+    exec_d: &dyn ExecD,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Launch, (u8, String)> {
+    let platform_api = platform_api(container).map_err(|message| (11, message))?;
     let directory = |name: &str, default: &str| match container.get(name) {
         Some(value) if !value.is_empty() => PathBuf::from(value),
         _ => PathBuf::from(default),
     };
     let layers_dir = directory("CNB_LAYERS_DIR", "/layers");
-    let metadata = match read_metadata(&layers_dir) {
-        Ok(metadata) => metadata,
-        Err(message) => return (1, format!("failed to read metadata: {message}")),
-    };
-    if let Err(message) = check_buildpack_apis(&metadata) {
-        return (12, message);
-    }
+    let metadata = read_metadata(&layers_dir).map_err(|message| (1, format!("failed to read metadata: {message}")))?;
+    check_buildpack_apis(&metadata).map_err(|message| (12, message))?;
     if let Some(kind) = container.get("CNB_PROCESS_TYPE").filter(|kind| !kind.is_empty()) {
         let kind = kind.to_string_lossy();
-        let line = format!("CNB_PROCESS_TYPE is not supported in Platform API {platform_api}");
-        say("Warning: ", "33;1", &line, colour);
-        say(
-            "Warning: ",
-            "33;1",
-            &format!("Run with ENTRYPOINT '{kind}' to invoke the '{kind}' process type"),
-            colour,
-        );
+        warn(&format!(
+            "CNB_PROCESS_TYPE is not supported in Platform API {platform_api}"
+        ));
+        warn(&format!(
+            "Run with ENTRYPOINT '{kind}' to invoke the '{kind}' process type"
+        ));
     }
-    let mut args = std::env::args_os();
-    let argv0 = args.next().unwrap_or_default();
-    let args: Vec<OsString> = args.collect();
     let exec_env = match text(container, "CNB_EXEC_ENV") {
         exec_env if exec_env.is_empty() => "production".to_owned(),
         exec_env => exec_env,
     };
-    let launched = choose(&metadata, platform_api, &exec_env, &argv0, &args).and_then(|chosen| {
-        let inputs = LaunchInputs {
-            layers_dir,
-            app_dir: directory("CNB_APP_DIR", "/workspace"),
-            argv0,
-            env: base_environment(container.clone().into_list()),
-        };
-        prepare(&metadata, &chosen, &inputs, &HostExecD)
-    });
-    let error = match launched {
-        Ok(launch) => launch.exec(),
-        Err(error) => error,
-    };
-    (82, format!("failed to launch: {error}"))
+    choose(&metadata, platform_api, &exec_env, &argv0, args)
+        .and_then(|chosen| {
+            let inputs = LaunchInputs {
+                layers_dir,
+                app_dir: directory("CNB_APP_DIR", "/workspace"),
+                argv0,
+                env: base_environment(container.clone().into_list()),
+            };
+            prepare(&metadata, &chosen, &inputs, exec_d)
+        })
+        .map_err(failed_to_launch)
 }
 
 fn platform_api(container: &Environment) -> Result<ApiVersion, String> {
@@ -126,6 +134,11 @@ fn container_environment() -> Vec<(OsString, OsString)> {
     let Ok(raw) = std::fs::read("/proc/self/environ") else {
         return std::env::vars_os().collect();
     };
+    entries(&raw)
+}
+
+/// Reads the kernel's form of an environment: `name=value`, each with a NUL behind it.
+fn entries(raw: &[u8]) -> Vec<(OsString, OsString)> {
     let entry = |entry: &[u8]| {
         let at = entry.iter().position(|byte| *byte == b'=')?;
         Some((
