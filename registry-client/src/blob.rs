@@ -13,13 +13,13 @@ use http::{
     header::{CONTENT_RANGE, RANGE},
 };
 use registry_auth::{Digest, Repository, Scope};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     answer,
     body::{AnswerBody, Body},
     error::{Operation, Reason, RegistryError},
     foreign,
+    hashing::Hashing,
     http_client::origin_text,
     http_error::HttpError,
     progress::Progress,
@@ -43,7 +43,7 @@ pub struct BlobReader {
     until: Option<SystemTime>,
     size: Option<u64>,
     body: Option<AnswerBody>,
-    hasher: Sha256,
+    hashing: Hashing,
     position: u64,
     resumes: u32,
 }
@@ -94,7 +94,7 @@ impl BlobReader {
                         until,
                         size,
                         body: Some(body),
-                        hasher: Sha256::new(),
+                        hashing: Hashing::new(),
                         position: 0,
                         resumes: 0,
                     });
@@ -190,19 +190,19 @@ impl BlobReader {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        let found = Digest::from_sha256_bytes(std::mem::take(&mut self.hasher).finalize().into());
-        if found == self.digest {
+        let found = self.hashing.finish();
+        if found.as_ref() == Some(&self.digest) {
             return Ok(());
         }
         Err(self.error(Reason::WrongBytes {
             expected: self.digest.clone(),
-            found: found.to_string(),
+            found: found.map_or_else(|| "no digest".to_owned(), |found| found.to_string()),
         }))
     }
 
     /// Takes in the next bytes.
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hasher.update(bytes);
+        self.hashing.update(bytes);
         self.position += bytes.len() as u64;
         if self.size.is_some_and(|size| self.position > size) {
             return Err(self.error(Reason::WrongBytes {

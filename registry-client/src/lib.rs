@@ -41,6 +41,7 @@ mod descriptor;
 mod error;
 mod facts;
 mod foreign;
+mod hashing;
 mod helper_programs;
 mod host_policy;
 mod http_client;
