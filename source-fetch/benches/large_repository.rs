@@ -37,7 +37,8 @@ fn main() {
     }
     let repository = repository();
     println!(
-        "{FILES} files, {COMMITS} commits, {} MB of packs\n",
+        "{FILES} files of {} MB, {COMMITS} commits, {} MB of packs\n",
+        files_of_head(&repository) / 1_000_000,
         size(&repository.join("objects")) / 1_000_000
     );
     for filters in [true, false] {
@@ -275,6 +276,13 @@ fn git(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// Bytes of all files at the tip.
+fn files_of_head(repository: &Path) -> u64 {
+    let listed = git(repository, &["ls-tree", "-r", "-l", "main"]);
+    let size = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
+    listed.lines().filter_map(size).sum()
+}
+
 /// The repository, made when it is not there yet.
 fn repository() -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large-repository-1.git");
@@ -307,9 +315,7 @@ fn repository() -> PathBuf {
             1_700_000_000 + commit
         )
         .expect("written");
-        if commit > 0 {
-            writeln!(out, "from refs/heads/main^0").expect("written");
-        }
+        // Its parent is the last commit of the branch, without saying so.
         let files: Vec<u64> = if commit == 0 {
             (0..FILES).collect()
         } else {

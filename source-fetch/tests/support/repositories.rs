@@ -302,7 +302,11 @@ fn answer(
     let writer = thread::spawn(move || drop(stdin.write_all(&body)));
     let mut output = child.stdout.take().expect("a pipe");
     // Handed on as it comes; the end of the connection is the end of the answer.
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git\r\nConnection: close\r\n\r\n")?;
+    let kind = if is_listing { "advertisement" } else { "result" };
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-{kind}\r\nConnection: close\r\n\r\n"
+    )?;
     let count = |bytes: usize| *sent.lock().expect("a lock") += bytes as u64;
     if is_listing {
         let service = b"001e# service=git-upload-pack\n0000";
