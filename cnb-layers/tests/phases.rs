@@ -1,5 +1,6 @@
 //! A build, a rebuild and a rebase, from analyze to the saved image, in memory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -14,9 +15,10 @@ use cnb_layers::phase::{LogLevel, MemoryLog, PlatformApi};
 use cnb_layers::rebase::{RebaseError, RebaseInputs, rebase};
 use cnb_layers::restore::{RestoreInputs, restore};
 use cnb_layers::{
-    BaseImage, Compression, Image, ImageSource, LayerBuilder, LayoutStore, MemoryStore, Parents, Platform, Reference,
-    StoreEvent, Timestamp, validate,
+    BaseImage, Compression, DiffId, Image, ImageSource, LayerBuilder, LayoutStore, MemoryStore, Parents, Platform,
+    Reference, StoreEvent, Timestamp, diff_id, directory_layer, validate,
 };
+use proptest::prelude::*;
 
 const APP: &str = "registry.example/acme/app:latest";
 
@@ -433,6 +435,98 @@ fn a_base_that_the_image_does_not_know_needs_force() {
         .rebase(Some("registry.example/other/run:1"), true)
         .expect("force overrides that");
     assert_ne!(world.image().digest(), before.digest());
+}
+
+/// What a buildpack may leave: some layers with their flags (build, launch, cache) and files.
+fn any_layers() -> impl Strategy<Value = BTreeMap<String, ((bool, bool, bool), BTreeMap<String, Vec<u8>>)>> {
+    let files = proptest::collection::btree_map(
+        "[a-c]{1,2}(/[d-f.]x{0,2})?",
+        proptest::collection::vec(any::<u8>(), 0..600),
+        0..4,
+    );
+    proptest::collection::btree_map("[g-k]{1,3}( z)?", (any::<(bool, bool, bool)>(), files), 0..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_build_is_reused_by_the_next_and_rebased_there_and_back(layers in any_layers(), app in any_layers()) {
+        let world = World::new();
+        let leave = || {
+            world.write("layers/config/metadata.toml", "[[processes]]\ntype = \"web\"\ncommand = [\"a\"]\n");
+            for (name, ((build, launch, cache), files)) in &layers {
+                let flags = format!("[types]\nbuild = {build}\nlaunch = {launch}\ncache = {cache}\n[metadata]\nn = 1\n");
+                world.write(&format!("layers/acme_node/{name}.toml"), &flags);
+                let dir = world.disk(&format!("layers/acme_node/{name}"));
+                fs::create_dir_all(&dir).expect("there is room");
+                for (file, content) in files {
+                    let path = dir.join(file);
+                    // A file may be in the way of a directory, and the other way round.
+                    if fs::create_dir_all(path.parent().expect("it is in a directory")).is_ok() {
+                        let _ = fs::write(path, content);
+                    }
+                }
+            }
+        };
+        for (name, (_, files)) in &app {
+            for (file, content) in files {
+                world.write(&format!("workspace/{name}/{}", file.replace('/', "-")), &String::from_utf8_lossy(content));
+            }
+        }
+        leave();
+        let first = world.export(&world.analyze(), Some(&world.volume())).expect("it can be exported");
+        let whole = diff_ids_on_disk(&world, &layers);
+
+        // Unchanged, nothing is sent.
+        world.sent();
+        let second = world.export(&world.analyze(), Some(&world.volume())).expect("it can be exported");
+        prop_assert_eq!(&second.digest, &first.digest);
+        prop_assert_eq!(world.sent(), 0);
+
+        // What the cache has comes back as it was, and the next build is the same image.
+        world.forget();
+        let analyzed = world.analyze();
+        world.restore(&analyzed, &world.volume());
+        for (name, diff_id) in diff_ids_on_disk(&world, &layers) {
+            prop_assert_eq!(Some(&diff_id), whole.get(&name));
+        }
+        for (name, ((build, launch, cache), _)) in &layers {
+            let is_back = world.disk(&format!("layers/acme_node/{name}")).is_dir();
+            prop_assert_eq!(is_back, *cache, "{} {} {} {}", name, build, launch, cache);
+        }
+        leave();
+        let third = world.export(&analyzed, Some(&world.volume())).expect("it can be exported");
+        prop_assert_eq!(&third.digest, &first.digest);
+        prop_assert_eq!(world.sent(), 0);
+
+        // There and back.
+        world.rebase(None, false).expect("its own base fits");
+        let on_one = world.image();
+        world.push_base("registry.example/acme/run:1", "two");
+        world.rebase(None, false).expect("a new version of the base fits");
+        let on_two = world.image();
+        prop_assert_ne!(on_two.digest(), on_one.digest());
+        prop_assert!(validate(&world.store, &reference(APP), &on_two).is_empty());
+        world.push_base("registry.example/acme/run:1", "one");
+        world.rebase(None, false).expect("the old version fits");
+        let back = world.image();
+        prop_assert_eq!(back.digest(), on_one.digest());
+    }
+}
+
+fn diff_ids_on_disk<T>(world: &World, layers: &BTreeMap<String, T>) -> BTreeMap<String, DiffId> {
+    let owners = Parents::Given(&|_| (0o755, 1000, 1000));
+    let there = layers
+        .keys()
+        .filter(|name| world.disk(&format!("layers/acme_node/{name}")).is_dir());
+    there
+        .map(|name| {
+            let path = format!("/layers/acme_node/{name}");
+            let layer = directory_layer(world.dir.path(), Path::new(&path), &owners, 1000, 1000).expect("it is there");
+            (name.clone(), diff_id(&layer).expect("it can be read").0)
+        })
+        .collect()
 }
 
 /// The first layer of these images is all of their base.

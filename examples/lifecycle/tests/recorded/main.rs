@@ -149,6 +149,7 @@ fn check_all(cases: &[Json], check: impl Fn(&mut World, &Json) -> Vec<String> + 
         .iter()
         .filter(|case| only.as_deref().is_none_or(|only| case.str("name").contains(only)))
         .collect();
+    assert!(!chosen.is_empty(), "CASE chooses none");
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
