@@ -3,6 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::strict::Strict;
+
 /// A document that is not what it should be.
 #[derive(Debug, thiserror::Error)]
 #[error("{at}: {problem}", at = if self.path.is_empty() { "the object" } else { &self.path })]
@@ -21,7 +23,7 @@ pub struct DecodeError {
 /// When a field has the wrong type.
 pub fn decode<T: DeserializeOwned>(document: &Value) -> Result<T, DecodeError> {
     let document = without_nulls(document);
-    serde_json::from_value(document.clone()).map_err(|error| {
+    T::deserialize(Strict(&document)).map_err(|error| {
         let (path, problem) = culprit::<T>(&document).unwrap_or_else(|| (String::new(), error.to_string()));
         DecodeError { path, problem }
     })
@@ -52,13 +54,11 @@ fn culprit<T: DeserializeOwned>(document: &Value) -> Option<(String, String)> {
         let found = steps(at(document, &path)?).into_iter().find(|step| {
             let mut candidate = path.clone();
             candidate.push(step.clone());
-            serde_json::from_value::<T>(without(document, &candidate)).is_ok()
+            T::deserialize(Strict(&without(document, &candidate))).is_ok()
         });
         let Some(step) = found else { break };
         path.push(step);
-        problem = serde_json::from_value::<T>(document.clone())
-            .err()
-            .map(|error| error.to_string());
+        problem = T::deserialize(Strict(document)).err().map(|error| error.to_string());
     }
     Some((render(&path), problem?))
 }
@@ -142,6 +142,8 @@ mod tests {
         let error = decode::<Image>(&json!({"spec": {"tag": "a", "additionalTags": ["b", 3]}})).unwrap_err();
         assert_eq!(error.path, "spec.additionalTags[1]");
         let error = decode::<Image>(&json!({"spec": {"builder": "text"}})).unwrap_err();
+        assert_eq!(error.path, "spec.builder");
+        let error = decode::<Image>(&json!({"spec": {"builder": ["ClusterBuilder"]}})).unwrap_err();
         assert_eq!(error.path, "spec.builder");
     }
 }

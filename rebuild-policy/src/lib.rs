@@ -56,7 +56,10 @@ mod pod;
 mod rebase;
 mod resource;
 mod schedule;
+#[cfg(any(test, feature = "schema"))]
+mod schema;
 mod source_status;
+mod strict;
 mod termination;
 
 pub use admit::{Admission, AdmissionContext, CONTROLLER_USER, FieldError, FieldErrors, Operation, Refusal, admit};
@@ -89,5 +92,7 @@ pub use schedule::{
     Backoff, Command, Event, FailureClass, FailureLimit, Freeze, Frozen, Job, JobId, Limits, Outcome, RolloutId,
     Scheduler, SchedulerOptions, Work, failure_class,
 };
+#[cfg(feature = "schema")]
+pub use schema::{KINDS, open_api};
 pub use source_status::resolved_status;
 pub use termination::{BuildMetadata, TerminationMessageError};
