@@ -108,8 +108,12 @@ pub fn copy_layers(
     repository: &Repository,
     progress: &(dyn Fn(CopyEvent) + Sync),
 ) -> Result<(), ImageError> {
-    let blobs: Vec<Descriptor> = layers.iter().map(|layer| layer.descriptor.clone()).collect();
-    copy_blobs(from, reference, &blobs, to, repository, progress)
+    let blobs = layers.iter().map(|layer| Wanted {
+        from,
+        reference,
+        blob: &layer.descriptor,
+    });
+    copy_wanted(blobs, to, repository, progress)
 }
 
 fn copy_blobs(
@@ -120,10 +124,32 @@ fn copy_blobs(
     repository: &Repository,
     progress: &(dyn Fn(CopyEvent) + Sync),
 ) -> Result<(), ImageError> {
+    let blobs = layers.iter().map(|blob| Wanted { from, reference, blob });
+    copy_wanted(blobs, to, repository, progress)
+}
+
+/// A blob that is wanted, and where it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) from: &'a dyn ImageSource,
+    pub(crate) reference: &'a Reference,
+    pub(crate) blob: &'a Descriptor,
+}
+
+/// Makes the target's repository hold blobs of any number of images, several at a time. Of a blob that is wanted twice
+/// the first place counts.
+///
+/// # Errors
+/// The first failure; blobs copied before it stay.
+pub(crate) fn copy_wanted<'a>(
+    wanted: impl Iterator<Item = Wanted<'a>>,
+    to: &dyn ImageTarget,
+    repository: &Repository,
+    progress: &(dyn Fn(CopyEvent) + Sync),
+) -> Result<(), ImageError> {
     let mut seen = BTreeSet::new();
-    let waiting: Vec<&Descriptor> = layers
-        .iter()
-        .filter(|layer| !media_type::is_foreign_layer(&layer.media_type) && seen.insert(&layer.digest))
+    let waiting: Vec<Wanted<'_>> = wanted
+        .filter(|wanted| !media_type::is_foreign_layer(&wanted.blob.media_type) && seen.insert(&wanted.blob.digest))
         .collect();
     let threads = waiting.len().min(PARALLEL);
     let (queue, failure) = (Mutex::new(waiting.into_iter()), Mutex::new(None));
@@ -133,8 +159,10 @@ fn copy_blobs(
                 return;
             }
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some(layer) = next else { return };
-            match copy_blob(from, reference, layer, to, repository) {
+            let Some(Wanted { from, reference, blob }) = next else {
+                return;
+            };
+            match copy_blob(from, reference, blob, to, repository) {
                 Ok(event) => progress(event),
                 Err(error) => {
                     failure

@@ -274,6 +274,11 @@ impl Changes {
         &self.0
     }
 
+    /// Returns the reasons, in order.
+    pub fn each_reason(&self) -> impl Iterator<Item = Reason> {
+        self.0.iter().map(Change::reason)
+    }
+
     /// Returns the reasons as the Build's annotation has them, such as `COMMIT,CONFIG`.
     pub fn reasons(&self) -> String {
         self.0

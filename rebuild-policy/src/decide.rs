@@ -1,5 +1,6 @@
 //! Should an image be built, and why?
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -9,8 +10,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::change::{BuildConfig, BuildpackVersion, Change, Changes, Reason};
 use crate::key::BUILD_NEEDED_ANNOTATION;
 use crate::resource::{
-    Build, Builder, BuilderStatus, ClusterBuilder, Conditions, Image, ImageBuild, ObjectMeta, SourceConfig,
-    SourceResolver,
+    Build, Builder, BuilderStatus, BuildpackMetadata, ClusterBuilder, Conditions, Image, ImageBuild, ObjectMeta,
+    SourceConfig, SourceResolver,
 };
 
 /// A Builder or a ClusterBuilder, seen from an Image.
@@ -186,6 +187,37 @@ pub fn decide(situation: &Situation<'_>) -> Result<Decision, DecideError> {
 }
 
 impl Situation<'_> {
+    /// Which reasons there are to build, without what changed; nothing when nobody can tell. Cheaper than [`decide`].
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
+        if !self.source.is_ready() || !self.builder.is_ready() {
+            return Vec::new();
+        }
+        let texts = self.run_images();
+        let other_run_image = texts.is_some_and(|[old, new]| old != new && identifier(old) != identifier(new));
+        let found = [
+            (self.trigger().is_some(), Reason::Trigger),
+            (self.commits().is_some(), Reason::Commit),
+            (!self.is_configured_alike(), Reason::Config),
+            (self.missing_buildpacks().next().is_some(), Reason::Buildpack),
+            (other_run_image, Reason::Stack),
+            (self.lifecycles().is_some(), Reason::Lifecycle),
+        ];
+        found
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, reason)| reason)
+            .collect()
+    }
+
+    /// The run image of the last good build and that of the builder.
+    fn run_images(&self) -> Option<[&str; 2]> {
+        let last = self.last_success()?;
+        Some([
+            last.status.stack.run_image.as_str(),
+            self.builder.status.stack.run_image.as_str(),
+        ])
+    }
+
     fn last_success(&self) -> Option<&Build> {
         self.last_build.filter(|build| build.is_success())
     }
@@ -202,21 +234,25 @@ impl Situation<'_> {
             })
     }
 
-    fn commit(&self) -> Option<Change> {
+    fn commits(&self) -> Option<[&String; 2]> {
         let old = &self.last_build?.spec.source.git.as_ref()?.revision;
         let new = &self.source.status.source.git.as_ref()?.revision;
-        (old != new).then(|| Change::Commit {
+        (old != new).then_some([old, new])
+    }
+
+    fn commit(&self) -> Option<Change> {
+        self.commits().map(|[old, new]| Change::Commit {
             old: old.clone(),
             new: new.clone(),
         })
     }
 
-    /// Compares in place; only what differs is copied.
-    fn config(&self) -> Option<Change> {
+    /// Compares in place: nothing is copied.
+    fn is_configured_alike(&self) -> bool {
         let none = ImageBuild::default();
         let build = self.image.spec.build.as_ref().unwrap_or(&none);
         let source = &self.source.status.source;
-        let same = match self.last_build {
+        match self.last_build {
             Some(last) => {
                 last.spec.env == build.env
                     && last.spec.resources == build.resources
@@ -225,10 +261,16 @@ impl Situation<'_> {
                     && source.is_configured_as(&last.spec.source)
             }
             None => *build == none && source.is_configured_as(&SourceConfig::default()),
-        };
-        if same {
+        }
+    }
+
+    fn config(&self) -> Option<Change> {
+        if self.is_configured_alike() {
             return None;
         }
+        let none = ImageBuild::default();
+        let build = self.image.spec.build.as_ref().unwrap_or(&none);
+        let source = &self.source.status.source;
         let old = self.last_build.map_or_else(BuildConfig::default, |last| BuildConfig {
             env: last.spec.env.clone(),
             resources: last.spec.resources.clone(),
@@ -249,53 +291,129 @@ impl Situation<'_> {
         })
     }
 
-    fn buildpack(&self) -> Option<Change> {
+    /// What the last good build used and the builder no longer has.
+    fn missing_buildpacks(&self) -> impl Iterator<Item = &BuildpackMetadata> {
         let held = &self.builder.status.builder_metadata;
-        let mut missing: Vec<BuildpackVersion> = self
-            .last_success()?
-            .status
-            .build_metadata
-            .iter()
-            .filter(|used| {
-                !held
-                    .iter()
-                    .any(|other| other.id == used.id && other.version == used.version)
-            })
-            .map(|used| BuildpackVersion {
-                id: used.id.clone(),
-                version: used.version.clone(),
-            })
-            .collect();
+        let used = self.last_success().map(|last| last.status.build_metadata.as_slice());
+        used.unwrap_or_default().iter().filter(move |used| {
+            !held
+                .iter()
+                .any(|other| other.id == used.id && other.version == used.version)
+        })
+    }
+
+    fn buildpack(&self) -> Option<Change> {
+        let missing = self.missing_buildpacks().map(|used| BuildpackVersion {
+            id: used.id.clone(),
+            version: used.version.clone(),
+        });
+        let mut missing: Vec<BuildpackVersion> = missing.collect();
         missing.sort_by(|one, other| one.id.cmp(&other.id));
         (!missing.is_empty()).then_some(Change::Buildpack { missing })
     }
 
     fn stack(&self) -> Result<Option<Change>, DecideError> {
-        let Some(last) = self.last_success() else {
+        let Some(references) = self.run_images() else {
             return Ok(None);
         };
-        let references = [&last.status.stack.run_image, &self.builder.status.stack.run_image];
-        let parsed = references.map(|text| Reference::parse(text));
-        if let [Ok(old), Ok(new)] = &parsed {
-            let (old, new) = (old.identifier(), new.identifier());
-            return Ok((old != new).then_some(Change::Stack { old, new }));
+        let [old, new] = references.map(identifier);
+        if let (Some(old), Some(new)) = (&old, &new) {
+            let change = || Change::Stack {
+                old: old.clone().into_owned(),
+                new: new.clone().into_owned(),
+            };
+            return Ok((old != new).then(change));
         }
         let broken = references
             .into_iter()
-            .zip(&parsed)
-            .filter(|(_, parsed)| parsed.is_err());
+            .zip([old, new])
+            .filter(|(_, found)| found.is_none());
         Err(DecideError::InvalidReference {
             reason: Reason::Stack,
-            references: broken.map(|(text, _)| text.clone()).collect(),
+            references: broken.map(|(text, _)| text.to_owned()).collect(),
         })
     }
 
-    fn lifecycle(&self) -> Option<Change> {
+    fn lifecycles(&self) -> Option<[&String; 2]> {
         let old = &self.last_success()?.status.lifecycle_version;
         let new = &self.builder.status.lifecycle.version;
-        (old != new).then(|| Change::Lifecycle {
+        (old != new).then_some([old, new])
+    }
+
+    fn lifecycle(&self) -> Option<Change> {
+        self.lifecycles().map(|[old, new]| Change::Lifecycle {
             old: old.clone(),
             new: new.clone(),
         })
+    }
+}
+
+/// The digest of a reference, else its tag; `None` when it is none.
+fn identifier(text: &str) -> Option<Cow<'_, str>> {
+    match pinned(text) {
+        Some(digest) => Some(Cow::Borrowed(digest)),
+        None => Reference::parse(text)
+            .ok()
+            .map(|reference| Cow::Owned(reference.identifier())),
+    }
+}
+
+/// The digest of a reference of the plainest form, `host.name/repository[:tag]@sha256:…`, as all that controllers write
+/// have it; `None` for every other text, reference or not. Much faster than taking the reference apart.
+fn pinned(text: &str) -> Option<&str> {
+    const REPOSITORY: std::ops::RangeInclusive<usize> = 2..=255;
+    let (place, digest) = text.split_once('@')?;
+    let hex = digest.strip_prefix("sha256:")?;
+    let is_digest = hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let (host, path) = place.split_once('/')?;
+    let (path, tag) = path.split_once(':').unwrap_or((path, "latest"));
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_host = host.contains('.')
+        && host.bytes().all(|byte| lower(byte) || byte == b'.' || byte == b'-')
+        && host.split('.').all(|label| {
+            let ends = |byte: Option<&u8>| byte.is_some_and(|byte| lower(*byte));
+            ends(label.as_bytes().first()) && ends(label.as_bytes().last())
+        });
+    let is_repository = REPOSITORY.contains(&path.len())
+        && path
+            .bytes()
+            .all(|byte| lower(byte) || matches!(byte, b'.' | b'_' | b'-' | b'/'));
+    let is_tag = (1..=128).contains(&tag.len())
+        && tag
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    (is_digest && is_host && is_repository && is_tag).then_some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use registry_auth::Reference;
+
+    use super::pinned;
+
+    proptest! {
+        #[test]
+        fn what_is_taken_for_pinned_is_read_the_same_by_the_parser(
+            host in "[a-z0-9.-]{1,9}(:[0-9]{1,4})?",
+            path in "[a-zA-Z0-9._/-]{0,12}",
+            tag in "(:[a-zA-Z0-9._-]{0,5}){0,2}",
+            digest in "(@sha256:[0-9a-f]{64})|(@sha256:[0-9a-g]{60,66})|(@sha512:[0-9a-f]{64})|",
+        ) {
+            let text = format!("{host}/{path}{tag}{digest}");
+            if let Some(digest) = pinned(&text) {
+                let parsed = Reference::parse(&text);
+                prop_assert!(parsed.is_ok(), "{text}");
+                prop_assert_eq!(parsed.expect("checked").identifier(), digest);
+            }
+        }
+    }
+
+    #[test]
+    fn references_as_builders_have_them_are_pinned() {
+        let digest = format!("sha256:{:064x}", 7);
+        let text = format!("reg.example/team/builder:one-run-image@{digest}");
+        assert_eq!(pinned(&text), Some(digest.as_str()));
+        assert_eq!(pinned("reg.example/team/builder:one"), None);
     }
 }

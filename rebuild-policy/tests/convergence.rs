@@ -185,7 +185,9 @@ proptest! {
     #[test]
     fn one_build_is_enough_once_nothing_moves_any_more(acts in acts()) {
         let mut world = World::new(RunImages::Pinned);
-        acts.iter().for_each(|act| world.act(act));
+        for act in &acts {
+            world.act(act);
+        }
         let builds = world.settle(10);
         prop_assert!(builds <= 1, "{builds} builds after everything had come to rest");
         prop_assert!(world.look().is_none());
@@ -200,7 +202,9 @@ proptest! {
     #[test]
     fn no_build_is_made_twice_for_the_same_inputs(acts in acts()) {
         let mut world = World::new(RunImages::Pinned);
-        acts.iter().for_each(|act| world.act(act));
+        for act in &acts {
+            world.act(act);
+        }
         world.settle(10);
         let inputs = |build: &Build| {
             (

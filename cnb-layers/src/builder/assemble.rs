@@ -10,10 +10,10 @@ use cnb_order::{
 use registry_auth::{Digest, Reference};
 
 use super::{LifecycleInfo, MisfitError, StackInfo, check_fit};
+use crate::copy::{Wanted, copy_wanted};
 use crate::{
     Compression, CopyError, CopyEvent, Descriptor, DiffId, History, Image, ImageDraft, ImageError, ImageSource,
-    ImageTarget, Layer, LayerBuilder, UploadError, copy_layers, copy_resolved_image, media_type, push_image,
-    upload_layer,
+    ImageTarget, Layer, LayerBuilder, UploadError, copy_resolved_image, media_type, push_image, upload_layer,
 };
 
 /// What a builder's tag gets at its end to name its run image.
@@ -172,7 +172,8 @@ pub fn relocate_run_image(
 /// Makes a builder image and writes it to `tags`, as kpack does: on the build image come default
 /// directories, the lifecycle, the buildpacks (largest first), stack.toml and order.toml.
 ///
-/// Equal inputs give an equal image. Blobs that the target has are not sent; within one registry they are mounted.
+/// Equal inputs give an equal image. Blobs that the target has are not sent; within one registry they are mounted; about
+/// those that it is known to have (an earlier builder was read through it) it is not even asked.
 ///
 /// # Errors
 /// When the parts do not fit, or reading or writing fails; then no tag is written.
@@ -185,70 +186,39 @@ pub fn assemble_builder(
 ) -> Result<AssembledBuilder, AssembleError> {
     let repository = tags.first().ok_or(UploadError::NoTag)?.repository();
     check_platform(inputs)?;
-    let lifecycle_layers = inputs.lifecycle_image.image.layers();
-    let lifecycle_layer = lifecycle_layers.last().ok_or(AssembleError::NoLifecycleLayer)?;
     let buildpacks = in_layer_order(&inputs.buildpacks);
     let items: Vec<StoredBuildpack> = buildpacks.iter().map(|source| source.buildpack.clone()).collect();
     check_fit(&inputs.lifecycle, &inputs.stack, &items)?;
 
+    let parts = parts(inputs, &buildpacks)?;
     let base = &inputs.build_image;
-    copy_layers(
-        base.source,
-        &base.reference,
-        &base.image.layers(),
+    let base_layers = base.image.layers();
+    let of_base = base_layers.iter().map(|layer| Wanted {
+        from: base.source,
+        reference: &base.reference,
+        blob: &layer.descriptor,
+    });
+    copy_wanted(
+        of_base.chain(parts.iter().filter_map(Part::wanted)),
         target,
         repository,
         progress,
     )?;
+
     let mut draft = ImageDraft::of(&base.image);
     let mut there = HashSet::new();
-    let mut add = |draft: &mut ImageDraft, layer: Layer| {
-        let new = there.insert(layer.diff_id.clone());
-        if new {
+    for part in parts {
+        let layer = match part {
+            Part::Taken { layer, .. } => *layer,
+            Part::Made(content) => {
+                let media_type = media_type::DOCKER_LAYER_GZIP;
+                upload_layer(target, repository, &content, media_type, compression)?.0
+            }
+        };
+        if there.insert(layer.diff_id.clone()) {
             draft.push_layer(layer, History::default());
         }
-        new
-    };
-    let make = |content: LayerBuilder| {
-        upload_layer(target, repository, &content, media_type::DOCKER_LAYER_GZIP, compression).map(|(layer, _)| layer)
-    };
-    add(
-        &mut draft,
-        make(default_directories(inputs.stack.user_id, inputs.stack.group_id))?,
-    );
-    if add(&mut draft, lifecycle_layer.clone()) {
-        let from = &inputs.lifecycle_image;
-        copy_layers(
-            from.source,
-            &from.reference,
-            std::slice::from_ref(lifecycle_layer),
-            target,
-            repository,
-            progress,
-        )?;
     }
-    for from in &buildpacks {
-        let layer = layer_of(&from.buildpack)?;
-        if add(&mut draft, layer.clone()) {
-            copy_layers(from.source, &from.reference, &[layer], target, repository, progress)?;
-        }
-    }
-    let run_image = TomlTable::new().text("image", &inputs.run_image);
-    let stack = go_toml(&TomlTable::new().with("run-image", TomlValue::Table(run_image)));
-    add(
-        &mut draft,
-        make(LayerBuilder::new().file("/cnb/stack.toml", 0o644, 0, 0, stack))?,
-    );
-    let order = Order {
-        groups: inputs.order.clone(),
-        ..Order::default()
-    }
-    .to_toml();
-    add(
-        &mut draft,
-        make(LayerBuilder::new().file("/cnb/order.toml", 0o644, 0, 0, order))?,
-    );
-
     let listed = set_config(&mut draft, inputs, &items);
     let image = draft.finish();
     push_image(target, &image, repository, tags)?;
@@ -256,6 +226,70 @@ pub fn assemble_builder(
         image,
         buildpacks: listed,
     })
+}
+
+/// A layer of a builder, above those of the build image.
+enum Part<'a> {
+    /// Made here.
+    Made(LayerBuilder),
+    /// Taken as it is.
+    Taken {
+        from: &'a dyn ImageSource,
+        reference: &'a Reference,
+        layer: Box<Layer>,
+    },
+}
+
+impl Part<'_> {
+    fn wanted(&self) -> Option<Wanted<'_>> {
+        match self {
+            Self::Made(_) => None,
+            Self::Taken { from, reference, layer } => Some(Wanted {
+                from: *from,
+                reference,
+                blob: &layer.descriptor,
+            }),
+        }
+    }
+}
+
+/// The layers above those of the build image, bottom first. A layer that is there already is not repeated.
+fn parts<'a>(
+    inputs: &'a BuilderInputs<'_>,
+    buildpacks: &'a [BuildpackLayerSource<'_>],
+) -> Result<Vec<Part<'a>>, AssembleError> {
+    let lifecycle = &inputs.lifecycle_image;
+    let lifecycle_layers = lifecycle.image.layers();
+    let layer = Box::new(lifecycle_layers.last().ok_or(AssembleError::NoLifecycleLayer)?.clone());
+    let mut taken = HashSet::from([layer.diff_id.clone()]);
+    let mut parts = vec![
+        Part::Made(default_directories(inputs.stack.user_id, inputs.stack.group_id)),
+        Part::Taken {
+            from: lifecycle.source,
+            reference: &lifecycle.reference,
+            layer,
+        },
+    ];
+    for buildpack in buildpacks {
+        let layer = Box::new(layer_of(&buildpack.buildpack)?);
+        if taken.insert(layer.diff_id.clone()) {
+            parts.push(Part::Taken {
+                from: buildpack.source,
+                reference: &buildpack.reference,
+                layer,
+            });
+        }
+    }
+    let run_image = TomlTable::new().text("image", &inputs.run_image);
+    let stack = go_toml(&TomlTable::new().with("run-image", TomlValue::Table(run_image)));
+    let order = Order {
+        groups: inputs.order.clone(),
+        ..Order::default()
+    };
+    let file = |path: &str, content: String| Part::Made(LayerBuilder::new().file(path, 0o644, 0, 0, content));
+    parts.push(file("/cnb/stack.toml", stack));
+    parts.push(file("/cnb/order.toml", order.to_toml()));
+    Ok(parts)
 }
 
 fn check_platform(inputs: &BuilderInputs<'_>) -> Result<(), AssembleError> {

@@ -9,6 +9,9 @@ use registry_client::{Client, ClientError, Http, HttpPolicy};
 
 use crate::runner::{ImageRouter, LOCAL_HOST, RouteError};
 
+/// A place that is read from and written to.
+pub type ImagePlace = (Arc<dyn ImageSource>, Arc<dyn ImageTarget>);
+
 /// Chooses where images are read from and written to, on behalf of someone who has these credentials.
 pub trait ImageStores: Send + Sync {
     /// Returns the place that holds `reference`.
@@ -16,6 +19,18 @@ pub trait ImageStores: Send + Sync {
     /// # Errors
     /// When no connection to such a place can be made at all.
     fn source(&self, reference: &Reference, keychain: Arc<dyn Keychain>) -> Result<Arc<dyn ImageSource>, RouteError>;
+
+    /// Returns the place that `reference` is read from and written to. Where both are one, what was read need not be asked
+    /// for when it is written.
+    ///
+    /// # Errors
+    /// As [`ImageStores::source`] and [`ImageStores::target`].
+    fn place(&self, reference: &Reference, keychain: Arc<dyn Keychain>) -> Result<ImagePlace, RouteError> {
+        Ok((
+            self.source(reference, Arc::clone(&keychain))?,
+            self.target(reference, keychain)?,
+        ))
+    }
 
     /// Returns the place that `reference` is written to.
     ///
@@ -64,6 +79,19 @@ impl RegistryImages {
 }
 
 impl ImageStores for RegistryImages {
+    fn place(&self, reference: &Reference, keychain: Arc<dyn Keychain>) -> Result<ImagePlace, RouteError> {
+        match self.local(reference) {
+            Some(_) => Ok((
+                self.source(reference, Arc::clone(&keychain))?,
+                self.target(reference, keychain)?,
+            )),
+            None => {
+                let store = self.registry(keychain);
+                Ok((store.clone(), store))
+            }
+        }
+    }
+
     fn source(&self, reference: &Reference, keychain: Arc<dyn Keychain>) -> Result<Arc<dyn ImageSource>, RouteError> {
         match self.local(reference) {
             Some(local) => Ok(local?),

@@ -41,7 +41,7 @@ mod tests;
 pub use account::{Account, AccountError, account_keychain};
 pub use controllers::Controllers;
 pub use error::ReconcileError;
-pub use images::{ImageStores, RegistryImages};
+pub use images::{ImagePlace, ImageStores, RegistryImages};
 pub use key::Key;
 pub use options::ReconcileOptions;
 pub use queue::WorkQueue;

@@ -22,7 +22,7 @@ use registry_client::RegistryError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Account, BuilderInputs, BuilderRecord, Held, ImageStores, Warehouse, WarehouseError};
+use super::{Account, BuilderInputs, BuilderRecord, Held, ImagePlace, ImageStores, Warehouse, WarehouseError};
 use crate::store::Clock;
 
 /// Images that are read at the same time.
@@ -99,12 +99,12 @@ impl RegistryWarehouse {
         })
     }
 
-    fn target(&self, tag: &Reference, account: &Account) -> Result<Arc<dyn ImageTarget>, WarehouseError> {
+    fn place(&self, tag: &Reference, account: &Account) -> Result<ImagePlace, WarehouseError> {
         let keychain = account
             .keychain()
             .map_err(|error| WarehouseError::caused_by(error, false))?;
         self.images
-            .target(tag, keychain)
+            .place(tag, keychain)
             .map_err(|error| WarehouseError::caused_by(error, false))
     }
 
@@ -198,7 +198,7 @@ impl Warehouse for RegistryWarehouse {
         let run_image = self.find(&inputs.stack.run_image.latest_image, inputs.stack_account)?;
         let lifecycle_image = self.find(&inputs.lifecycle.image.latest_image, inputs.lifecycle_account)?;
         let tag = parse(inputs.tag)?;
-        let target = self.target(&tag, inputs.account)?;
+        let (place, target) = self.place(&tag, inputs.account)?;
         // As in the reference, also for a builder that then turns out not to be possible.
         let run_image = self.relocate(&run_image, &*target, &tag, inputs.tag)?;
 
@@ -230,7 +230,10 @@ impl Warehouse for RegistryWarehouse {
             labels: inputs.additional_labels.clone(),
             created_by_version: self.version.clone(),
         };
-        let before = digest(&*target, &tag)?;
+        // Read through the place that is written to, the earlier builder's layers need no request. One that cannot be read
+        // is as good as none.
+        let before = place.image(&tag, &self.platform).ok().flatten();
+        let before = before.map(|image| image.digest().clone());
         let tags = std::slice::from_ref(&tag);
         let made = assemble_builder(&parts, &*target, tags, Compression::default(), &ignore).map_err(not_made)?;
         if before.as_ref() != Some(made.image.digest()) {

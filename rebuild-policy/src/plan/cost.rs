@@ -89,8 +89,11 @@ fn like<'a>(assumed: Cost, builds: impl Iterator<Item = &'a Build>, alike: impl 
 }
 
 /// How long the steps of a build took, from the start of the first to the end of the last, in seconds.
-fn duration(build: &Build) -> Option<u64> {
+pub(super) fn duration(build: &Build) -> Option<u64> {
     let steps = &build.status.step_states;
+    if let [Value::Number(seconds)] = &steps[..] {
+        return seconds.as_u64();
+    }
     let time = |step: &Value, field: &str| seconds(step.get("terminated")?.get(field)?.as_str()?);
     let (start, end) = (time(steps.first()?, "startedAt")?, time(steps.last()?, "finishedAt")?);
     u64::try_from(end.checked_sub(start)?).ok()

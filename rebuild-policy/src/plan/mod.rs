@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::change::Changes;
+use crate::change::{Changes, Reason};
 use crate::decide::{BuilderView, Decision, Situation, decide};
 use crate::resource::{Build, Image, SourceResolver};
 
@@ -160,14 +160,13 @@ impl<'a> Planner<'_, 'a> {
         let image = changed.unwrap_or(present);
         let last = self.index.last_build(present);
         let source = self.index.source(present);
-        let now = self.decide(image, last, source, true);
+        let now = self.decide(image, last, source);
         let affected = changed.is_some() || self.effects.concern(&BuilderKey::of(image));
-        let before = if affected {
-            Some(self.decide(present, last, source, false))
-        } else {
-            None
+        let caused = affected && {
+            let before = self.reasons(present, last, source);
+            let after: Vec<Reason> = now.changes().into_iter().flat_map(Changes::each_reason).collect();
+            before != after
         };
-        let caused = before.is_some_and(|before| before.name() != now.name() || before.reasons() != now.reasons());
         let cost = match &now {
             Action::Rebuild(_) => self.options.costs.rebuild(self.index.builds(present)),
             Action::Rebase(_) => self.options.costs.rebase(self.index.builds(present)),
@@ -183,19 +182,25 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    /// Decides with the builder as it is, or (`after`) as it would be.
-    fn decide(
-        &self,
-        image: &'a Image,
-        last: Option<&'a Build>,
-        source: Option<&'a SourceResolver>,
-        after: bool,
-    ) -> Action {
-        let key = BuilderKey::of(image);
-        let builder = match self.effects.after(&key).filter(|_| after) {
-            Some(builder) => Some(builder),
-            None => self.index.builder(&key),
+    /// The reasons there are without the change.
+    fn reasons(&self, image: &'a Image, last: Option<&'a Build>, source: Option<&'a SourceResolver>) -> Vec<Reason> {
+        let (Some(builder), Some(source)) = (self.index.builder(&BuilderKey::of(image)), source) else {
+            return Vec::new();
         };
+        let situation = Situation {
+            image,
+            last_build: last,
+            source,
+            builder,
+            now: self.options.now,
+        };
+        situation.reasons()
+    }
+
+    /// Decides with the builder as it would be.
+    fn decide(&self, image: &'a Image, last: Option<&'a Build>, source: Option<&'a SourceResolver>) -> Action {
+        let key = BuilderKey::of(image);
+        let builder = self.effects.after(&key).or_else(|| self.index.builder(&key));
         let (Some(builder), Some(source)) = (builder, source) else {
             return match builder {
                 None => Action::NoBuilder,

@@ -142,8 +142,30 @@ fn name<'a>(planned: &PlannedImage<'a>) -> (&'a str, &'a str) {
     (&metadata.namespace, &metadata.name)
 }
 
-/// Puts at each place what `order` says stands there.
-fn permute<T: Clone>(items: &mut [T], order: &[usize]) {
-    let sorted: Vec<T> = order.iter().map(|&at| items[at].clone()).collect();
-    items.clone_from_slice(&sorted);
+/// Puts at each place what `order` says stands there: each place once.
+fn permute<T>(items: &mut [T], order: &[usize]) {
+    // Where what belongs to a place has gone by the exchanges before.
+    for (place, &from) in order.iter().enumerate() {
+        let mut from = from;
+        while from < place {
+            from = order[from];
+        }
+        items.swap(place, from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::permute;
+
+    proptest! {
+        #[test]
+        fn a_permutation_puts_everything_where_it_belongs(order in Just((0..30_usize).collect::<Vec<_>>()).prop_shuffle()) {
+            let mut items: Vec<usize> = (0..30).collect();
+            permute(&mut items, &order);
+            prop_assert_eq!(items, order);
+        }
+    }
 }

@@ -146,7 +146,7 @@ pub fn fleet(images: usize, namespaces: usize, builders: usize) -> Present {
         let with = &present.cluster_builders[number % builders];
         let (image, build, source) = image(number, number % namespaces, with);
         present.images.push(image);
-        present.builds.push(build);
+        present.add_build(build);
         present.sources.push(source);
     }
     present

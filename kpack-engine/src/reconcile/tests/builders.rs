@@ -120,6 +120,10 @@ impl Clients {
 }
 
 impl ImageStores for Clients {
+    fn place(&self, _: &Reference, keychain: Arc<dyn Keychain>) -> Result<crate::reconcile::ImagePlace, RouteError> {
+        let store = self.store(keychain);
+        Ok((store.clone(), store))
+    }
     fn source(
         &self,
         _: &Reference,

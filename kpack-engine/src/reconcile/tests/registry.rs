@@ -330,7 +330,10 @@ impl State {
                 && let Some(blob) = self.blobs.get(&format!("{host}/{from}@{wanted}")).cloned()
             {
                 let key = format!("{repository}@{wanted}");
-                self.effects.mounted.insert(format!("{key} from {from}"));
+                // A mount of what is there already changes nothing.
+                if !self.blobs.contains_key(&key) {
+                    self.effects.mounted.insert(format!("{key} from {from}"));
+                }
                 self.blobs.insert(key, blob);
                 return answer(201).header("location", format!("https://{host}/v2/blobs/{wanted}"));
             }
