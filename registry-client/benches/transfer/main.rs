@@ -23,7 +23,12 @@ fn main() {
     if let Ok(kind) = env::var(TRANSFER) {
         let variable = |name| env::var(name).expect("it is set by the parent");
         let time = transfers::run(&kind, &variable(ADDRESS), &variable(DIGEST));
-        say(&format!("{} {}", time.as_nanos(), transfers::peak_memory()));
+        say(&format!(
+            "{} {} {}",
+            time.as_nanos(),
+            transfers::peak_memory(),
+            transfers::work()
+        ));
         return;
     }
     let server = Server::start();
@@ -60,14 +65,17 @@ struct Went {
     time: Duration,
     /// Bytes.
     peak: u64,
+    /// Milliseconds of processors.
+    work: u64,
 }
 
 impl Went {
-    /// The best time and the worst peak of several.
+    /// The best time, the least work and the worst peak of several.
     fn of_all(all: &[Self]) -> Self {
         Self {
             time: all.iter().map(|went| went.time).min().unwrap_or_default(),
             peak: all.iter().map(|went| went.peak).max().unwrap_or_default(),
+            work: all.iter().map(|went| went.work).min().unwrap_or_default(),
         }
     }
 }
@@ -83,11 +91,11 @@ fn transfer(server: &Server, kind: &str) -> Went {
         .expect("it can be run again");
     let text = String::from_utf8_lossy(&output.stdout);
     let mut numbers = text.split_whitespace().filter_map(|number| number.parse().ok());
-    let (Some(time), Some(peak)) = (numbers.next(), numbers.next()) else {
+    let (Some(time), Some(peak), Some(work)) = (numbers.next(), numbers.next(), numbers.next()) else {
         panic!("{kind} failed: {}", String::from_utf8_lossy(&output.stderr));
     };
     let time = Duration::from_nanos(time);
-    Went { time, peak }
+    Went { time, peak, work }
 }
 
 /// Takes turns, so that both sides see the same weather, and compares the best of each.
@@ -98,10 +106,12 @@ fn compare(server: &Server) {
         let (bare, here): (Vec<_>, Vec<_>) = rounds.unzip();
         let (bare, here) = (Went::of_all(&bare), Went::of_all(&here));
         say(&format!(
-            "{ours} of 1 GiB: {:.2} s, bare ureq {:.2} s, ratio {:.2}; peak memory {} KiB, bare {} KiB",
+            "{ours} of 1 GiB: {:.2} s, bare ureq {:.2} s, ratio {:.2}; processors {} ms, bare {} ms; peak memory {} KiB, bare {} KiB",
             here.time.as_secs_f64(),
             bare.time.as_secs_f64(),
             here.time.as_secs_f64() / bare.time.as_secs_f64(),
+            here.work,
+            bare.work,
             here.peak >> 10,
             bare.peak >> 10,
         ));
