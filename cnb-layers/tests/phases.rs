@@ -437,8 +437,11 @@ fn a_base_that_the_image_does_not_know_needs_force() {
     assert_ne!(world.image().digest(), before.digest());
 }
 
+/// Layers by name: flags (build, launch, cache) and files.
+type AnyLayers = BTreeMap<String, ((bool, bool, bool), BTreeMap<String, Vec<u8>>)>;
+
 /// What a buildpack may leave: some layers with their flags (build, launch, cache) and files.
-fn any_layers() -> impl Strategy<Value = BTreeMap<String, ((bool, bool, bool), BTreeMap<String, Vec<u8>>)>> {
+fn any_layers() -> impl Strategy<Value = AnyLayers> {
     let files = proptest::collection::btree_map(
         "[a-c]{1,2}(/[d-f.]x{0,2})?",
         proptest::collection::vec(any::<u8>(), 0..600),
