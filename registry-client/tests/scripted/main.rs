@@ -1,6 +1,7 @@
 //! The client against servers that answer from a script: what is sent to whom, and what is made of odd answers.
 
 mod advisories;
+mod anything;
 mod places;
 mod script;
 mod uploads;
