@@ -36,7 +36,10 @@ impl Greeting {
                 _ => Advertisement::read(Some(&data), reader).map(Self::Older),
             };
         }
-        Err(malformed("the server announced nothing"))
+        Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the server announced nothing",
+        ))
     }
 }
 

@@ -173,7 +173,10 @@ pub(crate) fn read_pack(
     let mut section = String::new();
     loop {
         match pkt_line::read(reader)? {
-            None => return Err(malformed("the server ended its answer before the pack")),
+            None => {
+                let words = "the server ended its answer before the pack";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words));
+            }
             Some(Packet::Delimiter) => section.clear(),
             Some(Packet::Flush | Packet::End) if section == "packfile" => return Ok(shallow),
             Some(Packet::Flush | Packet::End) => return Err(malformed("the server sent no pack")),

@@ -186,6 +186,15 @@ impl State {
         let head = Head::read(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let body = match request.method.as_str() {
             "HEAD" => Vec::new(),
+            // Without a length the end of the connection is the end of the answer, as with `git http-backend`.
+            _ if head.line.contains(" 200")
+                && head.header("transfer-encoding").is_empty()
+                && head.header("content-length").is_empty() =>
+            {
+                let mut body = Vec::new();
+                reader.read_to_end(&mut body)?;
+                body
+            }
             _ => head.read_body(&mut reader)?,
         };
         Ok(Answer::forwarded(head, body, request.method == "HEAD"))
