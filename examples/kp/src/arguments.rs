@@ -23,7 +23,7 @@ pub(crate) fn parse(command: Command, line: Vec<OsString>) -> Result<ArgMatches,
     let matches = patient
         .try_get_matches_from_mut(line.clone())
         .map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp => Stop::Help(error.render().to_string()),
+            ErrorKind::DisplayHelp => Stop::Help(help_of(&command, &line)),
             _ => Stop::Mistake(format!("Error: {}\n", mistake(&error, &line, &patient))),
         })?;
     let (mut strict, mut chosen, mut path) = (command, &matches, root);
@@ -132,6 +132,17 @@ fn check_flags(strict: &Command, chosen: &ArgMatches) -> Result<(), Stop> {
             missing.join(", ")
         ))),
     }
+}
+
+/// Help about the command that a line names, wherever in it help is asked for.
+fn help_of(root: &Command, line: &[OsString]) -> String {
+    let (mut command, mut path) = (root, root.get_name().to_owned());
+    for word in line.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(inner) = command.find_subcommand(word) {
+            (command, path) = (inner, format!("{path} {}", inner.get_name()));
+        }
+    }
+    help(command.clone(), &path)
 }
 
 fn help(command: Command, path: &str) -> String {
@@ -283,6 +294,8 @@ mod tests {
             ),
             ("kp image", "help: Image commands"),
             ("kp image frob", "help: Image commands"),
+            ("kp image --help", "help: Image commands"),
+            ("kp help image", "help: Image commands"),
             ("kp frob", "Error: unknown command \"frob\" for \"kp\""),
         ] {
             assert_eq!(says(line), words, "{line}");

@@ -15,7 +15,7 @@ use crate::reconcile::{
 };
 use crate::runner::RouteError;
 use crate::store::{Store, StoreOptions};
-use crate::{Kind, Object, Resources};
+use crate::{Kind, Object, Resources, WatchFilter};
 
 /// One place for all images.
 struct OneStore(Arc<MemoryStore>);
@@ -201,6 +201,8 @@ impl World {
     /// Waits until an object is as wanted.
     fn wait(&self, kind: Kind, name: &str, wanted: impl Fn(&Object) -> bool) -> Object {
         let deadline = Instant::now() + Duration::from_secs(20);
+        // The watch comes first, so that no change is missed between looking and waiting.
+        let mut watch = self.store.watch(WatchFilter::kinds([kind]), None).unwrap();
         loop {
             let object = self.get(kind, name);
             if let Some(object) = object.clone().filter(|object| wanted(object)) {
@@ -220,7 +222,7 @@ impl World {
                 });
                 panic!("{kind} {name} is not as wanted: {shown:?}; there are {others:#?}");
             }
-            std::thread::sleep(Duration::from_millis(10));
+            watch.recv_timeout(Duration::from_secs(1));
         }
     }
 
