@@ -77,14 +77,11 @@ pub(crate) fn read_store(text: &str) -> Result<Value, DecodeError> {
     let Some(fields) = Fields::of(&value, "the file")? else {
         return Ok(Value::Null);
     };
-    match fields.get("metadata") {
-        None => Ok(Value::Null),
-        Some(value @ Value::Object(_)) => Ok(value.clone()),
-        Some(_) => Err(DecodeError::WrongType {
-            key: "metadata".into(),
-            expected: "a table",
-        }),
-    }
+    // What is no table is dropped, as the reference does.
+    Ok(match fields.get("metadata") {
+        Some(value @ Value::Object(_)) => value.clone(),
+        _ => Value::Null,
+    })
 }
 
 #[cfg(test)]
@@ -108,6 +105,20 @@ mod tests {
             Err(DecodeError::FlagsOutsideTypes)
         );
         assert!(LayerToml::from_toml("[types]\nlaunch = \"true\"").is_err());
+    }
+
+    #[test]
+    fn what_a_store_holds_is_a_table_or_dropped() {
+        for (text, data) in [
+            ("[metadata]\na = 1\n", json!({"a": 1})),
+            ("[metadata]\n", json!({})),
+            ("", Value::Null),
+            ("metadata = \"x\"\n", Value::Null),
+            ("metadata = [1]\n", Value::Null),
+            ("[other]\nx = 1\n", Value::Null),
+        ] {
+            assert_eq!(read_store(text), Ok(data), "{text}");
+        }
     }
 
     #[test]

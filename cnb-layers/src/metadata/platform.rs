@@ -125,21 +125,18 @@ impl ProjectMetadata {
         let Some(fields) = Fields::of(&value, "the file")? else {
             return Ok(Self::default());
         };
+        // Free-form data that is no table is dropped, as the reference does.
         let table = |fields: &Fields<'_>, key: &str| match fields.get(key) {
-            None => Ok(None),
-            Some(Value::Object(map)) if map.is_empty() => Ok(None),
-            Some(value @ Value::Object(_)) => Ok(Some(value.clone())),
-            Some(_) => Err(DecodeError::WrongType {
-                key: key.to_owned(),
-                expected: "a table",
-            }),
+            Some(Value::Object(map)) if map.is_empty() => None,
+            Some(value @ Value::Object(_)) => Some(value.clone()),
+            _ => None,
         };
         let source = match fields.table("source")? {
             None => None,
             Some(source) => Some(Source {
                 kind: source.text("type")?,
-                version: table(&source, "version")?,
-                metadata: table(&source, "metadata")?,
+                version: table(&source, "version"),
+                metadata: table(&source, "metadata"),
             }),
         };
         Ok(Self { source })
