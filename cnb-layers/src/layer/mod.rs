@@ -3,6 +3,7 @@
 mod archive;
 mod builder;
 mod error;
+mod hashing;
 mod kinds;
 mod pattern;
 mod slices;
@@ -18,11 +19,10 @@ pub use tree::{HardLinks, Modes, Order, Owners, Parents, Tree};
 
 pub(crate) use archive::decompressed;
 
-use std::io::{self, Write};
-
-use sha2::{Digest as _, Sha256};
+use std::io::Write;
 
 use crate::DiffId;
+use hashing::Hashing;
 
 /// Something that can write a layer's tar, any number of times.
 ///
@@ -42,25 +42,7 @@ pub trait LayerContent: Send + Sync {
 /// # Errors
 /// As [`LayerContent::write_tar`].
 pub fn diff_id(content: &dyn LayerContent) -> Result<(DiffId, u64), LayerError> {
-    let mut sum = HashedBytes::default();
+    let mut sum = Hashing::new();
     content.write_tar(&mut sum)?;
-    Ok((DiffId::from_sha256_bytes(sum.hash.finalize().into()), sum.size))
-}
-
-#[derive(Default)]
-struct HashedBytes {
-    hash: Sha256,
-    size: u64,
-}
-
-impl Write for HashedBytes {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hash.update(bytes);
-        self.size += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    sum.finish().map_err(LayerError::Write)
 }
