@@ -1,7 +1,7 @@
 //! What is left when an export is killed, when a registry goes away and when disks are full.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -184,6 +184,7 @@ pub(crate) fn registry_gone_and_full() {
         mount_tmpfs(&data, "8m");
         Store::start_in(&data)
     });
+    let _mounted = Mounted(site.folder.path().join("registry"));
     site.fill(1, 1 << 20);
     site.succeed("analyzer", &[]);
     site.succeed("exporter", &[]);
@@ -225,6 +226,7 @@ pub(crate) fn registry_gone_and_full() {
 pub(crate) fn cache_full() {
     let site = Site::new(|_| Store::start(None));
     mount_tmpfs(&site.machine.at("/cache"), "1m");
+    let _mounted = Mounted(site.machine.at("/cache"));
     assert!(site.folder.path().exists());
     site.fill(1, 4 << 20);
     site.succeed("analyzer", &[]);
@@ -278,6 +280,16 @@ pub(crate) fn two_gigabytes() {
 /// Runs a command and prints its peak memory in KiB; fails when it does.
 const PEAK: &str = "import resource,subprocess,sys; subprocess.run(sys.argv[1:],check=True); \
                     print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+
+/// What is mounted goes before the folder that it is mounted in, which could not be removed else.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Lazily: the registry may still have files open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
 
 fn mount_tmpfs(path: &Path, size: &str) {
     fs::create_dir_all(path).expect("a directory");
