@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::RwLock;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cnb_detect::{Captured, Command, Exit, HostRunner, Output, RunError, Runner};
 
