@@ -353,3 +353,17 @@ fn is_zero(number: &i64) -> bool {
 fn set_as_object<S: Serializer>(set: &BTreeSet<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(set.iter().map(|key| (key, BTreeMap::<String, String>::new())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_no_integer_can_hold_is_the_same_after_any_number_of_writes() {
+        let number = "5".repeat(79);
+        let json = format!("{{\"architecture\":\"amd64\",\"os\":\"linux\",\"of somebody\":{number}}}");
+        let config = ImageConfig::from_json(json.as_bytes()).expect("unknown fields are kept");
+        let again = ImageConfig::from_json(&config.to_json()).expect("what was written is a config");
+        assert_eq!(again.to_json(), config.to_json());
+    }
+}
