@@ -7,6 +7,7 @@ mod fleet;
 
 use std::hint::black_box;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 
 use criterion::{Criterion, criterion_group};
 use jiff::Timestamp;
@@ -51,13 +52,23 @@ fn decide(world: &Present) -> rebuild_policy::Decision {
 fn plans(c: &mut Criterion) {
     let (all, proposal) = (fleet::fleet(10_000, 200, 1), fleet::newer_stack());
     let some = fleet::fleet(10_000, 200, 20);
-    let options = PlanOptions::at(now());
+    let (options, shared) = (PlanOptions::at(now()), in_two_threads());
+    c.bench_function("plan/10,000 images, all concerned, two threads", |b| {
+        b.iter(|| rebuild_policy::plan(black_box(&all), &proposal, &shared).images.len());
+    });
     c.bench_function("plan/10,000 images, all concerned", |b| {
         b.iter(|| rebuild_policy::plan(black_box(&all), &proposal, &options).images.len());
     });
     c.bench_function("plan/10,000 images, 500 concerned", |b| {
         b.iter(|| rebuild_policy::plan(black_box(&some), &proposal, &options).images.len());
     });
+}
+
+fn in_two_threads() -> PlanOptions {
+    PlanOptions {
+        threads: NonZeroUsize::MIN.saturating_add(1),
+        ..PlanOptions::at(now())
+    }
 }
 
 fn steps(c: &mut Criterion) {
@@ -137,12 +148,15 @@ fn fastest() {
         (0..runs).map(|_| time()).min().unwrap_or_default()
     };
     let decision = least(2000, 20, &|| drop(black_box(decide(&newer))));
-    let plan = least(60, 1, &|| {
-        drop(black_box(rebuild_policy::plan(&all, &proposal, &options)));
-    });
+    let time = |options: &PlanOptions| {
+        least(60, 1, &|| {
+            drop(black_box(rebuild_policy::plan(&all, &proposal, options)));
+        })
+    };
+    let (one, two) = (time(&options), time(&in_two_threads()));
     let text = format!(
-        "fastest/decision (newer run image): {decision:?} (bound: 2 µs); plan over 10,000 images, all concerned: {plan:?} \
-         (bound: 20 ms)\n"
+        "fastest/decision (newer run image): {decision:?} (bound: 2 µs); plan over 10,000 images, all concerned: {one:?}, \
+         by two threads {two:?} (bound: 20 ms)\n"
     );
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

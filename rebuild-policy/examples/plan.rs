@@ -37,7 +37,11 @@ fn main() -> ExitCode {
 fn run(state: &str, change: &str, json_only: bool) -> Result<(), Box<dyn Error>> {
     let present = Present::from_objects(&objects(state)?)?;
     let proposal = Proposal::from_objects(&objects(change)?)?;
-    let plan = plan(&present, &proposal, &PlanOptions::at(Timestamp::now()));
+    let options = PlanOptions {
+        threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
+        ..PlanOptions::at(Timestamp::now())
+    };
+    let plan = plan(&present, &proposal, &options);
     let mut out = std::io::stdout().lock();
     if !json_only {
         writeln!(out, "{plan}\n")?;

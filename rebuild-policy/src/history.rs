@@ -12,7 +12,14 @@ pub fn latest_build(builds: &[Build]) -> Option<&Build> {
 }
 
 pub(crate) fn latest_of<'a>(builds: impl Iterator<Item = &'a Build>) -> Option<&'a Build> {
-    builds.max_by_key(|build| age_key(build))
+    // Most images have one: its age is of no interest.
+    builds.reduce(|newest, build| {
+        if age_key(build) >= age_key(newest) {
+            build
+        } else {
+            newest
+        }
+    })
 }
 
 /// Returns the Builds to delete now: at most one failed and one successful, each the oldest of its kind.

@@ -3,6 +3,7 @@
 mod fleet;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use fleet::{NOW, digest, fleet, newer_stack, stack, store};
 use jiff::Timestamp;
@@ -327,6 +328,22 @@ proptest! {
             serde_json::to_value(&made).expect("JSON"),
             serde_json::to_value(&again).expect("JSON")
         );
+    }
+}
+
+#[test]
+fn any_number_of_threads_makes_the_same_plan() {
+    let proposal = newer_stack();
+    for images in [0, 1, 2, 3, 7, 50] {
+        let present = fleet(images, 3, 2);
+        let alone = plan(&present, &proposal, &options());
+        for threads in [2, 3, 4, 64] {
+            let shared = PlanOptions {
+                threads: NonZeroUsize::new(threads).expect("some"),
+                ..options()
+            };
+            assert_eq!(plan(&present, &proposal, &shared), alone, "{images} images by {threads} threads");
+        }
     }
 }
 

@@ -48,7 +48,11 @@ fn affected(cluster: &Cluster, object: &Value) -> anyhow::Result<Option<String>>
         }
     }
     let proposal = Proposal::from_objects([object])?;
-    let plan: Plan<'_> = plan(&present, &proposal, &PlanOptions::at(Timestamp::now()));
+    let options = PlanOptions {
+        threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
+        ..PlanOptions::at(Timestamp::now())
+    };
+    let plan: Plan<'_> = plan(&present, &proposal, &options);
     let concerns_any = plan.work().any(|planned| planned.caused);
     Ok(concerns_any.then(|| format!("\n{plan}\n")))
 }

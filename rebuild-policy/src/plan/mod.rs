@@ -9,12 +9,15 @@ mod proposal;
 mod report;
 mod rollout;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
+use std::thread;
 
 use jiff::Timestamp;
 
 use crate::change::{Changes, Reason};
 use crate::decide::{BuilderView, Decision, Situation, decide};
+use crate::history::latest_of;
 use crate::resource::{Build, Image, SourceResolver};
 
 pub use action::Action;
@@ -25,7 +28,7 @@ pub use proposal::{Proposal, ProposalError};
 pub use rollout::{Rollout, Wave};
 
 use effect::Effects;
-use present::{BuilderKey, Index};
+use present::{BuilderKey, Index, NameKey, name_of};
 
 /// What a plan is made with besides objects.
 #[derive(Clone, Debug)]
@@ -36,15 +39,18 @@ pub struct PlanOptions {
     pub costs: CostModel,
     /// Who goes first, and how many at a time.
     pub rollout: Rollout,
+    /// How many threads share the work. The plan is the same for any number.
+    pub threads: NonZeroUsize,
 }
 
 impl PlanOptions {
-    /// Chooses the usual costs and a usual rollout.
+    /// Chooses the usual costs, a usual rollout and one thread.
     pub fn at(now: Timestamp) -> Self {
         Self {
             now,
             costs: CostModel::default(),
             rollout: Rollout::default(),
+            threads: NonZeroUsize::MIN,
         }
     }
 }
@@ -119,34 +125,59 @@ impl<'a> Plan<'a> {
 /// holds for the images it was made with, however tags move meanwhile. Mixins and API versions of buildpacks are not
 /// checked against a new stack or lifecycle; whether such a builder can be made shows when it is made.
 pub fn plan<'a>(present: &'a Present, proposal: &'a Proposal, options: &PlanOptions) -> Plan<'a> {
-    let index = Index::new(present);
+    let index = Index::new(present, &proposal.images);
     let effects = Effects::new(present, proposal);
-    let changed: HashMap<(&str, &str), &Image> = proposal
+    let changed: HashMap<NameKey<'_>, &Image> = proposal
         .images
         .iter()
-        .map(|image| ((image.metadata.namespace.as_str(), image.metadata.name.as_str()), image))
+        .map(|image| (name_of(&image.metadata), image))
         .collect();
-    let new_images = proposal.images.iter().filter(|image| !index.has_image(image));
+    let known: HashSet<NameKey<'_>> = match changed.is_empty() {
+        true => HashSet::new(),
+        false => present.images.iter().map(|image| name_of(&image.metadata)).collect(),
+    };
+    let new_images = proposal
+        .images
+        .iter()
+        .filter(|image| !known.contains(&name_of(&image.metadata)));
     let planner = Planner {
         index: &index,
         effects: &effects,
         options,
     };
-    let mut images: Vec<PlannedImage<'a>> = present
-        .images
-        .iter()
-        .chain(new_images)
-        .map(|image| {
-            let key = (image.metadata.namespace.as_str(), image.metadata.name.as_str());
-            planner.image(image, changed.get(&key).copied())
-        })
-        .collect();
+    let images: Vec<&'a Image> = present.images.iter().chain(new_images).collect();
+    let planned = |image: &&'a Image| planner.image(image, changed.get(&name_of(&image.metadata)).copied());
+    let mut images = in_parallel(&images, options.threads, planned);
     let waves = options.rollout.arrange(&mut images);
     Plan {
         builders: effects.into_list(),
         images,
         waves,
     }
+}
+
+/// Does the same with each item, in order, by several threads.
+fn in_parallel<T: Sync, R: Send>(items: &[T], threads: NonZeroUsize, each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let share = items.len().div_ceil(threads.get()).max(1);
+    let Some((own, others)) = items.split_at_checked(share) else {
+        return items.iter().map(each).collect();
+    };
+    thread::scope(|scope| {
+        let each = &each;
+        let others: Vec<_> = others
+            .chunks(share)
+            .map(|share| scope.spawn(move || share.iter().map(each).collect::<Vec<R>>()))
+            .collect();
+        let mut results = Vec::with_capacity(items.len());
+        results.extend(own.iter().map(each));
+        for other in others {
+            match other.join() {
+                Ok(more) => results.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        results
+    })
 }
 
 struct Planner<'p, 'a> {
@@ -158,7 +189,8 @@ struct Planner<'p, 'a> {
 impl<'a> Planner<'_, 'a> {
     fn image(&self, present: &'a Image, changed: Option<&'a Image>) -> PlannedImage<'a> {
         let image = changed.unwrap_or(present);
-        let last = self.index.last_build(present);
+        let builds = self.index.builds(present);
+        let last = latest_of(builds.iter().copied());
         let source = self.index.source(present);
         let now = self.decide(image, last, source);
         let affected = changed.is_some() || self.effects.concern(&BuilderKey::of(image));
@@ -168,8 +200,8 @@ impl<'a> Planner<'_, 'a> {
             before != after
         };
         let cost = match &now {
-            Action::Rebuild(_) => self.options.costs.rebuild(self.index.builds(present)),
-            Action::Rebase(_) => self.options.costs.rebase(self.index.builds(present)),
+            Action::Rebuild(_) => self.options.costs.rebuild(builds.iter().copied()),
+            Action::Rebase(_) => self.options.costs.rebase(builds.iter().copied()),
             _ => Cost::default(),
         };
         PlannedImage {

@@ -6,11 +6,10 @@ use serde_json::Value;
 
 use crate::decide::BuilderView;
 use crate::decode::{DecodeError, decode};
-use crate::history::latest_of;
 use crate::key::IMAGE_LABEL;
 use crate::resource::{
     Build, Builder, Buildpack, ClusterBuilder, ClusterBuildpack, ClusterLifecycle, ClusterStack, ClusterStore, Image,
-    SourceResolver,
+    ObjectMeta, SourceResolver,
 };
 
 /// The objects that a plan looks at, as they are.
@@ -102,16 +101,22 @@ impl<'a> BuilderKey<'a> {
     }
 }
 
-type NameKey<'a> = (&'a str, &'a str);
+/// Namespace and name.
+pub(super) type NameKey<'a> = (&'a str, &'a str);
 
 /// Finds what belongs to an image, in constant time.
 pub(super) struct Index<'a> {
-    images: HashMap<NameKey<'a>, &'a Image>,
+    /// Present and proposed images, numbered.
+    numbers: HashMap<NameKey<'a>, u32>,
     sources: HashMap<NameKey<'a>, &'a SourceResolver>,
     builders: HashMap<BuilderKey<'a>, BuilderView<'a>>,
-    /// Builds of the same image are neighbours, found by where they begin and end.
+    /// Builds of the same image are neighbours: those of image number n stand before the end of n, from that of n - 1.
     builds: Vec<&'a Build>,
-    ranges: HashMap<NameKey<'a>, (u32, u32)>,
+    ends: Vec<u32>,
+}
+
+pub(super) fn name_of(metadata: &ObjectMeta) -> NameKey<'_> {
+    (&metadata.namespace, &metadata.name)
 }
 
 fn image_of(build: &Build) -> NameKey<'_> {
@@ -120,13 +125,14 @@ fn image_of(build: &Build) -> NameKey<'_> {
 }
 
 impl<'a> Index<'a> {
-    pub(super) fn new(present: &'a Present) -> Self {
-        let mut builds: Vec<&Build> = present.builds.iter().collect();
-        builds.sort_by_cached_key(|build| image_of(build));
-        let mut ranges: HashMap<NameKey<'a>, (u32, u32)> = HashMap::with_capacity(present.images.len());
-        for (at, build) in (0_u32..).zip(&builds) {
-            ranges.entry(image_of(build)).or_insert((at, at)).1 = at + 1;
+    /// `proposed` are images that may not be there yet, whose builds are of interest all the same.
+    pub(super) fn new(present: &'a Present, proposed: &'a [Image]) -> Self {
+        let mut numbers: HashMap<NameKey<'a>, u32> = HashMap::with_capacity(present.images.len() + proposed.len());
+        for image in present.images.iter().chain(proposed) {
+            let next = u32::try_from(numbers.len()).expect("images that fit into memory");
+            numbers.entry(name_of(&image.metadata)).or_insert(next);
         }
+        let (builds, ends) = by_image(&present.builds, &numbers);
         let builders = present.builders.iter().map(|builder| {
             let metadata = &builder.metadata;
             let key = BuilderKey {
@@ -144,25 +150,14 @@ impl<'a> Index<'a> {
                 builder.into(),
             )
         });
-        let source = |source: &'a SourceResolver| {
-            (
-                (source.metadata.namespace.as_str(), source.metadata.name.as_str()),
-                source,
-            )
-        };
-        let image = |image: &'a Image| ((image.metadata.namespace.as_str(), image.metadata.name.as_str()), image);
+        let source = |source: &'a SourceResolver| (name_of(&source.metadata), source);
         Self {
-            images: present.images.iter().map(image).collect(),
+            numbers,
             sources: present.sources.iter().map(source).collect(),
             builders: builders.chain(cluster_builders).collect(),
             builds,
-            ranges,
+            ends,
         }
-    }
-
-    pub(super) fn has_image(&self, image: &Image) -> bool {
-        self.images
-            .contains_key(&(image.metadata.namespace.as_str(), image.metadata.name.as_str()))
     }
 
     pub(super) fn builder(&self, key: &BuilderKey<'_>) -> Option<BuilderView<'a>> {
@@ -176,13 +171,42 @@ impl<'a> Index<'a> {
             .copied()
     }
 
-    pub(super) fn builds(&self, image: &Image) -> impl Iterator<Item = &'a Build> {
-        let key = (image.metadata.namespace.as_str(), image.metadata.name.as_str());
-        let (from, to) = self.ranges.get(&key).copied().unwrap_or_default();
-        self.builds[from as usize..to as usize].iter().copied()
+    /// The builds of an image, in the order in which they were given.
+    pub(super) fn builds(&self, image: &Image) -> &[&'a Build] {
+        let Some(number) = self
+            .numbers
+            .get(&name_of(&image.metadata))
+            .map(|number| *number as usize)
+        else {
+            return &[];
+        };
+        let begin = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.builds[begin as usize..self.ends[number] as usize]
     }
+}
 
-    pub(super) fn last_build(&self, image: &Image) -> Option<&'a Build> {
-        latest_of(self.builds(image))
+/// Sorts builds by the numbers of their images, keeping the order of those of the same image, and says where each
+/// number's end. Builds of no image are left out.
+fn by_image<'a>(builds: &'a [Build], numbers: &HashMap<NameKey<'_>, u32>) -> (Vec<&'a Build>, Vec<u32>) {
+    let found: Vec<(u32, &Build)> = builds
+        .iter()
+        .filter_map(|build| Some((*numbers.get(&image_of(build))?, build)))
+        .collect();
+    let mut ends = vec![0_u32; numbers.len()];
+    for (number, _) in &found {
+        ends[*number as usize] += 1;
     }
+    let mut end = 0;
+    for count in &mut ends {
+        end += *count;
+        *count = end;
+    }
+    let mut free = ends.clone();
+    let mut sorted: Vec<&Build> = found.iter().map(|(_, build)| *build).collect();
+    for (number, build) in found.iter().rev() {
+        let place = &mut free[*number as usize];
+        *place -= 1;
+        sorted[*place as usize] = build;
+    }
+    (sorted, ends)
 }

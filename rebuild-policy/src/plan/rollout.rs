@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::present::name_of;
 use super::{Cost, PlannedImage};
 use crate::change::Priority;
 
@@ -51,7 +52,7 @@ impl Rollout {
     /// What users wait for is in wave 0 beside the canaries: no wave holds it up. The rest is dealt out namespace by
     /// namespace, so that none has all of its images in the last wave.
     pub(super) fn arrange(&self, images: &mut [PlannedImage<'_>]) -> Vec<Wave> {
-        images.sort_by(|one, other| name(one).cmp(&name(other)));
+        images.sort_by_cached_key(|planned| name_of(&planned.image.metadata));
         self.choose_canaries(images);
         // How many of the namespace come before: images are dealt out in rounds.
         let mut rounds: HashMap<&str, u32> = HashMap::new();
@@ -135,11 +136,6 @@ impl Rollout {
         }
         waves
     }
-}
-
-fn name<'a>(planned: &PlannedImage<'a>) -> (&'a str, &'a str) {
-    let metadata = &planned.image.metadata;
-    (&metadata.namespace, &metadata.name)
 }
 
 /// Puts at each place what `order` says stands there: each place once.
