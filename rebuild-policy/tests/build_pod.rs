@@ -7,7 +7,7 @@ use rebuild_policy::{
     Build, Builder, ClusterBuilder, HelperImages, ImageFacts, LookupError, ObjectReference, PodOptions, PodWorld,
     plan_pod,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 struct Recorded<'a>(&'a Value);
 
@@ -72,6 +72,30 @@ impl PodWorld for Recorded<'_> {
 }
 
 #[test]
+fn no_pod_has_a_secret_in_the_environment_of_its_build() {
+    let cases = cases(include_str!("fixtures/resources/build-pod.json"));
+    let case = cases.iter().find(|case| case["expect"]["pod"].is_object());
+    let input = &case.expect("a pod is made in most cases")["input"];
+    let mut build = input["build"].clone();
+    build["spec"]["env"] = json!([
+        {"name": "PLAIN", "value": "b"},
+        {"name": "REGION", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+    ]);
+    let now = "2026-01-05T09:30:00Z".parse().expect("a time");
+    let pod = |build: &Value| plan_pod(&read::<Build>(build), &Recorded(input), &PodOptions::default(), now);
+    assert!(pod(&build).is_ok());
+    let secret = json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
+    build["spec"]["env"].as_array_mut().expect("a list").push(secret);
+    let error = pod(&build).expect_err("a secret");
+    assert!(!error.is_retryable());
+    let message = error.to_string();
+    assert!(
+        message.contains("spec.env[2].valueFrom.secretKeyRef of \"TOKEN\""),
+        "{message}"
+    );
+}
+
+#[test]
 fn recorded_pods_are_made_again() {
     let cases = cases(include_str!("fixtures/resources/build-pod.json"));
     let failures = cases.iter().filter_map(|case| {
@@ -91,11 +115,11 @@ fn recorded_pods_are_made_again() {
         };
         let now = "2026-01-05T09:30:00Z".parse().ok()?;
         let got = match plan_pod(&build, &Recorded(input), &options, now) {
-            Err(error) => serde_json::json!({"error": error.to_string()}),
+            Err(error) => json!({"error": error.to_string()}),
             Ok(mut pod) => {
                 pod.as_object_mut()?
                     .retain(|name, _| name != "kind" && name != "apiVersion");
-                serde_json::json!({"pod": pod})
+                json!({"pod": pod})
             }
         };
         let got: Value = serde_json::from_str(&normalise(&got.to_string())).ok()?;

@@ -342,7 +342,11 @@ fn any_number_of_threads_makes_the_same_plan() {
                 threads: NonZeroUsize::new(threads).expect("some"),
                 ..options()
             };
-            assert_eq!(plan(&present, &proposal, &shared), alone, "{images} images by {threads} threads");
+            assert_eq!(
+                plan(&present, &proposal, &shared),
+                alone,
+                "{images} images by {threads} threads"
+            );
         }
     }
 }

@@ -14,6 +14,17 @@ pub enum PodError {
         /// Name of the secret.
         secret: String,
     },
+    /// A variable of the build's environment would take its value from a secret.
+    #[error(
+        "build rejected: spec.env[{index}].valueFrom.secretKeyRef of \"{variable}\": secretKeyRef is not supported for \
+         build environment variables; bind the secret as a service instead"
+    )]
+    SecretValue {
+        /// Place in the environment, from 0.
+        index: usize,
+        /// Name of the variable.
+        variable: String,
+    },
     /// An object that the Build needs does not exist.
     #[error("{context}{resource} \"{name}\" not found")]
     NotFound {

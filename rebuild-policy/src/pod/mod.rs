@@ -24,7 +24,7 @@ pub use world::{ImageFacts, LookupError, PodWorld, plan_pod, read_builder};
 use crate::key::BUILD_LABEL;
 use crate::name::child_name;
 use crate::rebase::is_rebase;
-use crate::resource::{Build, OwnerReference};
+use crate::resource::{Build, EnvVar, OwnerReference};
 
 /// The images that hold the helper programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,8 +78,12 @@ pub fn pod_name(build: &Build) -> String {
 ///
 /// # Errors
 /// When the builder speaks no platform API that can be used here, the first tag is no image reference or the creation
-/// time is none.
+/// time is none; and when a variable takes its value from a secret.
+///
+/// # Deviation
+/// The reference leaves secrets in the environment to admission alone: a Build that was stored without it would get them.
 pub fn build_pod(inputs: &PodInputs<'_>) -> Result<Value, PodError> {
+    without_secrets(&inputs.build.spec.env)?;
     let platform_api = platform_api::choose(&inputs.builder.platform_apis, inputs.options.maximum_platform_api)?;
     let spec = if is_rebase(inputs.build, &inputs.builder.stack_id) {
         rebase::spec(inputs)
@@ -87,6 +91,21 @@ pub fn build_pod(inputs: &PodInputs<'_>) -> Result<Value, PodError> {
         containers::spec(inputs, platform_api)?
     };
     Ok(pod(inputs, spec))
+}
+
+/// What the environment of a build holds, buildpacks see, print and keep: no place for secrets.
+fn without_secrets(env: &[EnvVar]) -> Result<(), PodError> {
+    let is_secret = |variable: &EnvVar| {
+        let from = variable.value_from.as_ref();
+        from.is_some_and(|from| from.secret_key_ref.is_some())
+    };
+    match env.iter().position(is_secret) {
+        Some(index) => Err(PodError::SecretValue {
+            index,
+            variable: env[index].name.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn pod(inputs: &PodInputs<'_>, mut spec: Value) -> Value {
