@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use case::{check_all, dump, normal, out, place, set_up};
 use serde_json::{Map, Value, json};
 
-/// Starts a program with exactly these environment entries, which no safe interface of the standard library can.
-const RAW_EXEC: &str = "import ctypes,json,sys,os\nos.closerange(3,1024)\nc=json.loads(sys.argv[1])\nl=lambda x:(ctypes.c_char_p*(len(x)+1))(*[os.fsencode(e) for e in x],None)\nctypes.CDLL(None).execve(os.fsencode(c['program']),l(c['argv']),l(c['env']))\nsys.exit(99)";
+/// Starts a program with exactly these environment entries, no further descriptors and no signal ignored, which no safe
+/// interface of the standard library can.
+const RAW_EXEC: &str = "import ctypes,json,sys,os,signal\nos.closerange(3,1024)\nfor s in signal.valid_signals()-{signal.SIGKILL,signal.SIGSTOP}: signal.signal(s,signal.SIG_DFL)\nc=json.loads(sys.argv[1])\nl=lambda x:(ctypes.c_char_p*(len(x)+1))(*[os.fsencode(e) for e in x],None)\nctypes.CDLL(None).execve(os.fsencode(c['program']),l(c['argv']),l(c['env']))\nsys.exit(99)";
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -28,13 +29,14 @@ fn command(case: &Value, root: &Path) -> Command {
         .map(|(name, value)| (name.clone(), text(value)))
         .collect();
     let program = env!("CARGO_BIN_EXE_launcher");
-    // This process may have been given descriptors that its children then have, too.
+    // This process may have been given descriptors and ignored signals that its children then have, too.
     let no_raw = Vec::new();
-    let closed = case["name"]
-        .as_str()
-        .is_some_and(|name| name.contains("descriptors"))
+    let is_about = |what: &str| case["name"].as_str().is_some_and(|name| name.contains(what));
+    let clean = ["descriptors", "signal", "SIG"]
+        .into_iter()
+        .any(is_about)
         .then_some(&no_raw);
-    let Some(raw) = case["env_raw"].as_array().or(closed) else {
+    let Some(raw) = case["env_raw"].as_array().or(clean) else {
         let mut command = Command::new(program);
         command.arg0(text(&case["argv0"])).args(args).env_clear().envs(env);
         return command;
