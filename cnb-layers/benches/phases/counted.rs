@@ -29,9 +29,9 @@ impl Transport for Counting {
 }
 
 /// Makes a store of registries, spoken to over plain http, whose requests are counted.
-pub(crate) fn registries(host: &str) -> (RegistryStore, Arc<AtomicU64>) {
+pub(crate) fn registries(hosts: &[&str]) -> (RegistryStore, Arc<AtomicU64>) {
     let policy = HttpPolicy {
-        plain_http_hosts: vec![host.to_owned()],
+        plain_http_hosts: hosts.iter().map(ToString::to_string).collect(),
         ..HttpPolicy::default()
     };
     let count = Arc::new(AtomicU64::new(0));

@@ -43,7 +43,7 @@ impl Options {
 /// Measures and prints all rows.
 pub(crate) fn run(options: &Options) {
     let registry = Registry::start().expect("docker-registry can be started");
-    let (store, _) = registries(&registry.host());
+    let (store, _) = registries(&[&registry.host()]);
     push_base(&store, &format!("{}/run/base:1", registry.host()), "one");
     push_base(&store, &format!("{}/run/base:2", registry.host()), "two");
     let bench = Bench {
@@ -205,7 +205,7 @@ impl Bench<'_> {
         let world = World::new(&small, Set::Text);
         world.write(1_000_000);
         self.once("export-registry", Set::Text, &small, number);
-        let (store, _) = registries(&self.host);
+        let (store, _) = registries(&[&self.host]);
         let from = format!("{}/acme/text-{number}:latest", self.host);
         let from = Reference::parse(&from).expect("it is a name");
         let tags: Vec<Reference> = (0..images)

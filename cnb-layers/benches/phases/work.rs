@@ -119,7 +119,7 @@ impl Given {
     }
 
     fn export_registry(self, with_cache: bool) -> Work {
-        let (store, count) = registries(&self.host);
+        let (store, count) = registries(&[&self.host]);
         let analyzed = self.analyze(&store);
         Box::new(move || {
             let before = count.load(Ordering::Relaxed);
@@ -144,7 +144,7 @@ impl Given {
     }
 
     fn export_again(self) -> Work {
-        let (store, count) = registries(&self.host);
+        let (store, count) = registries(&[&self.host]);
         let analyzed = self.analyze(&store);
         Box::new(move || {
             let before = count.load(Ordering::Relaxed);
@@ -159,7 +159,7 @@ impl Given {
 
     fn fill_volume(self) -> Work {
         let dir = self.fresh("cache");
-        let (store, _) = registries(&self.host);
+        let (store, _) = registries(&[&self.host]);
         Box::new(move || {
             let cache = VolumeCache::open(&dir).expect("it is a directory");
             let analyzed = self.analyze(&store);
@@ -174,7 +174,7 @@ impl Given {
     fn restore_volume(self) -> Work {
         let to = self.fresh("restored");
         fs::create_dir_all(to.join("layers")).expect("there is room");
-        let (store, _) = registries(&self.host);
+        let (store, _) = registries(&[&self.host]);
         let analyzed = self.analyze(&store);
         Box::new(move || {
             let cache = VolumeCache::open(&self.world.root.join("cache")).expect("it is a directory");
@@ -189,7 +189,7 @@ impl Given {
     fn restore_image(self) -> Work {
         let to = self.fresh("restored");
         fs::create_dir_all(to.join("layers")).expect("there is room");
-        let (store, count) = registries(&self.host);
+        let (store, count) = registries(&[&self.host]);
         let analyzed = self.analyze(&store);
         Box::new(move || {
             let before = count.load(Ordering::Relaxed);
@@ -205,7 +205,7 @@ impl Given {
 
     /// Rebases `number` images of `acme/rebase` onto the second base, one after the other.
     fn rebase(self) -> Work {
-        let (store, count) = registries(&self.host);
+        let (store, count) = registries(&[&self.host]);
         let images: usize = self.number.parse().expect("a number of images");
         let base = format!("{}/run/base:2", self.host);
         Box::new(move || {
@@ -247,7 +247,7 @@ impl Given {
     }
 
     fn straight_registry(self, times: usize) -> Work {
-        let (store, count): (RegistryStore, Arc<AtomicU64>) = registries(&self.host);
+        let (store, count): (RegistryStore, Arc<AtomicU64>) = registries(&[&self.host]);
         let app = Reference::parse(&self.app()).expect("it is a name");
         let repositories = [app, self.cache()];
         Box::new(move || {
@@ -277,7 +277,7 @@ impl Given {
 
     fn straight_restore_image(self) -> Work {
         let to = self.fresh("restored");
-        let (store, _) = registries(&self.host);
+        let (store, _) = registries(&[&self.host]);
         let reference = self.cache();
         Box::new(move || {
             let image = image(&store, &reference.to_string());
