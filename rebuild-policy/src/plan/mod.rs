@@ -125,7 +125,7 @@ impl<'a> Plan<'a> {
 /// holds for the images it was made with, however tags move meanwhile. Mixins and API versions of buildpacks are not
 /// checked against a new stack or lifecycle; whether such a builder can be made shows when it is made.
 pub fn plan<'a>(present: &'a Present, proposal: &'a Proposal, options: &PlanOptions) -> Plan<'a> {
-    let index = Index::new(present, &proposal.images);
+    let index = Index::new(present, &proposal.images, options.threads);
     let effects = Effects::new(present, proposal);
     let changed: HashMap<NameKey<'_>, &Image> = proposal
         .images
@@ -196,8 +196,7 @@ impl<'a> Planner<'_, 'a> {
         let affected = changed.is_some() || self.effects.concern(&BuilderKey::of(image));
         let caused = affected && {
             let before = self.reasons(present, last, source);
-            let after: Vec<Reason> = now.changes().into_iter().flat_map(Changes::each_reason).collect();
-            before != after
+            !now.changes().into_iter().flat_map(Changes::each_reason).eq(before)
         };
         let cost = match &now {
             Action::Rebuild(_) => self.options.costs.rebuild(builds.iter().copied()),

@@ -1,6 +1,8 @@
 //! [`Present`]: the objects as they are, and how to find one's way among them.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::thread;
 
 use serde_json::Value;
 
@@ -125,8 +127,30 @@ fn image_of(build: &Build) -> NameKey<'_> {
 }
 
 impl<'a> Index<'a> {
-    /// `proposed` are images that may not be there yet, whose builds are of interest all the same.
-    pub(super) fn new(present: &'a Present, proposed: &'a [Image]) -> Self {
+    /// `proposed` are images that may not be there yet, whose builds are of interest all the same. Two threads share the
+    /// work if they may.
+    pub(super) fn new(present: &'a Present, proposed: &'a [Image], threads: NonZeroUsize) -> Self {
+        let sources = || -> HashMap<NameKey<'a>, &'a SourceResolver> {
+            let named = |source: &'a SourceResolver| (name_of(&source.metadata), source);
+            present.sources.iter().map(named).collect()
+        };
+        if threads == NonZeroUsize::MIN {
+            return Self::with_sources(present, proposed, sources);
+        }
+        thread::scope(|scope| {
+            let other = scope.spawn(sources);
+            Self::with_sources(present, proposed, || {
+                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
+    }
+
+    /// `sources` is asked last.
+    fn with_sources(
+        present: &'a Present,
+        proposed: &'a [Image],
+        sources: impl FnOnce() -> HashMap<NameKey<'a>, &'a SourceResolver>,
+    ) -> Self {
         let mut numbers: HashMap<NameKey<'a>, u32> = HashMap::with_capacity(present.images.len() + proposed.len());
         for image in present.images.iter().chain(proposed) {
             let next = u32::try_from(numbers.len()).expect("images that fit into memory");
@@ -150,13 +174,12 @@ impl<'a> Index<'a> {
                 builder.into(),
             )
         });
-        let source = |source: &'a SourceResolver| (name_of(&source.metadata), source);
         Self {
             numbers,
-            sources: present.sources.iter().map(source).collect(),
             builders: builders.chain(cluster_builders).collect(),
             builds,
             ends,
+            sources: sources(),
         }
     }
 
