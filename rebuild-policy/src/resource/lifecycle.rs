@@ -21,7 +21,7 @@ pub struct ClusterLifecycleSpec {
 
 /// What the image holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(from = "Fields", rename_all = "camelCase")]
 pub struct ClusterLifecycleStatus {
     /// Generation this status is about.
     #[serde(skip_serializing_if = "is_default")]
@@ -32,6 +32,34 @@ pub struct ClusterLifecycleStatus {
     /// Image, version and APIs.
     #[serde(flatten)]
     pub lifecycle: ResolvedLifecycle,
+}
+
+/// [`ClusterLifecycleStatus`] as it is read: a flattened field would be read from a map, where a list passes for named
+/// fields.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Fields {
+    observed_generation: i64,
+    conditions: Vec<Condition>,
+    image: StackImage,
+    version: String,
+    api: LifecycleApi,
+    apis: LifecycleApis,
+}
+
+impl From<Fields> for ClusterLifecycleStatus {
+    fn from(fields: Fields) -> Self {
+        Self {
+            observed_generation: fields.observed_generation,
+            conditions: fields.conditions,
+            lifecycle: ResolvedLifecycle {
+                image: fields.image,
+                version: fields.version,
+                api: fields.api,
+                apis: fields.apis,
+            },
+        }
+    }
 }
 
 /// A lifecycle as it was found.
