@@ -205,8 +205,13 @@ impl Naive {
         !self.stopped.contains(&rollout) && !self.rows.iter().any(earlier)
     }
 
-    /// Into the queue with what may go there. Of a stopped rollout everything goes out of it.
+    /// Out of the queue with what may not start any more, then into it with what may go there.
     fn move_on(&mut self, now: u64) {
+        for at in 0..self.rows.len() {
+            if matches!(self.rows[at].state, State::Queued(_)) && !self.is_open(&self.rows[at].job) {
+                self.rows[at].state = State::Parked;
+            }
+        }
         let due = |row: &Row| matches!(row.state, State::Delayed(until) if until <= now);
         let mut delayed: Vec<usize> = (0..self.rows.len()).filter(|&at| due(&self.rows[at])).collect();
         let until = |row: &Row| match row.state {
@@ -221,11 +226,6 @@ impl Naive {
             } else {
                 State::Parked
             };
-        }
-        for at in 0..self.rows.len() {
-            if matches!(self.rows[at].state, State::Queued(_)) && !self.is_open(&self.rows[at].job) {
-                self.rows[at].state = State::Parked;
-            }
         }
         let mut parked: Vec<usize> = (0..self.rows.len())
             .filter(|&at| self.rows[at].state == State::Parked)
