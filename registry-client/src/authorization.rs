@@ -136,18 +136,16 @@ impl Authorization {
         origin: &Origin,
         policy: &RealmPolicy,
     ) -> Result<bool, Reason> {
-        let Some(challenge) = Challenge::pick(headers) else {
-            return Ok(false);
-        };
         let credential = self.credential(keychain, repository)?;
-        match challenge.scheme() {
-            "basic" => {
+        let challenge = Challenge::pick(headers);
+        match &challenge {
+            Some(challenge) if challenge.scheme() == "basic" => {
                 self.wanted = Some(Wanted::Basic);
                 let header = credential.basic_authorization();
                 Ok(header.is_some() && header != sent.header)
             }
-            "bearer" => {
-                self.wanted = Some(bearer(&challenge, origin, policy)?);
+            Some(challenge) if challenge.scheme() == "bearer" => {
+                self.wanted = Some(bearer(challenge, origin, policy)?);
                 if matches!(credential.kind(), CredentialKind::Registry(_)) {
                     return Ok(false);
                 }
@@ -157,7 +155,13 @@ impl Authorization {
                 *scopes = scopes.union(&ScopeSet::parse(challenge.parameter("scope").unwrap_or_default()));
                 Ok(true)
             }
-            other => Err(Reason::Challenge(other.chars().take(40).collect())),
+            // Some registries don't say what they want; a password is all that is left to try.
+            _ if sent.header.is_none() && credential.basic_authorization().is_some() => {
+                self.wanted = Some(Wanted::Basic);
+                Ok(true)
+            }
+            Some(challenge) => Err(Reason::Challenge(challenge.scheme().chars().take(40).collect())),
+            None => Ok(false),
         }
     }
 

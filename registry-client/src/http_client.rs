@@ -99,7 +99,7 @@ impl Http {
         Ok(answer.map(|body| body.holding(permit)))
     }
 
-    /// Sends a request without a body (`GET` or `HEAD`), and follows up to ten redirects.
+    /// Sends a request without a body (`GET` or `HEAD`), and follows redirects: ten requests at most.
     ///
     /// `Authorization` and `Cookie` are left out as soon as a redirect leads to another origin. Redirects from https
     /// to http, and from a public host into a private network, are refused.
@@ -108,7 +108,7 @@ impl Http {
     /// As [`Http::send`], and [`HttpErrorKind::Redirect`].
     pub fn send_following(&self, request: Request<()>) -> Result<Response<AnswerBody>, HttpError> {
         let (mut parts, ()) = request.into_parts();
-        for _ in 0..=10 {
+        for _ in 0..10 {
             let next = Request::from_parts(parts.clone(), Body::empty());
             let answer = self.send(next)?;
             let Some(target) = redirect_of(&answer) else {
@@ -131,8 +131,7 @@ impl Http {
             }
             parts.uri = target;
         }
-        Err(HttpError::new(origin_text(&parts.uri), HttpErrorKind::Redirect)
-            .because("there are more than ten in a row"))
+        Err(HttpError::new(origin_text(&parts.uri), HttpErrorKind::Redirect).because("there are ten in a row"))
     }
 
     /// Tells which schemes to try for a registry, in this order.

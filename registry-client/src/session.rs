@@ -24,8 +24,8 @@ use crate::{
     terms::{RequestTerms, Terms},
 };
 
-/// How many redirects are followed in a row.
-const REDIRECTS: u32 = 10;
+/// How many requests one question may take that is led on by redirects.
+const HOPS: u32 = 10;
 
 /// What all operations of one client share.
 #[derive(Clone)]
@@ -234,20 +234,21 @@ impl Session {
         let host = self.host(call.repository.registry());
         let mut attempts = self.attempts(call);
         let mut scopes = call.scopes.clone();
-        let mut challenged = false;
+        let mut challenges = 0;
         loop {
             let reason = match self.attempt(&host, call, &scopes, &mut build) {
                 Ok(Attempt { address, answer, sent }) => {
-                    // Once is enough: what is asked for is known then, and its token is a new one.
-                    if answer.status() == StatusCode::UNAUTHORIZED && !challenged && sent.to_registry {
-                        challenged = true;
+                    // Once is enough, unless it asks for more than before: its token is a new one then.
+                    if answer.status() == StatusCode::UNAUTHORIZED && challenges < 2 && sent.to_registry {
+                        challenges += 1;
+                        let asked = scopes.clone();
                         match self.learn(&host, call, &mut scopes, &sent, &answer) {
-                            Ok(true) => {
+                            Ok(true) if challenges == 1 || scopes != asked => {
                                 // Reading the rest lets the connection be used again.
                                 drop(answer::failure(answer));
                                 continue;
                             }
-                            Ok(false) => {}
+                            Ok(_) => {}
                             Err(reason) => return Err(call.error(reason)),
                         }
                     }
@@ -279,7 +280,7 @@ impl Session {
         };
         let mut request = build(&root)?;
         request.extensions_mut().insert(self.request_terms(call));
-        for _ in 0..=REDIRECTS {
+        for _ in 0..HOPS {
             let mut sent = Sent {
                 to_registry: Origin::of(request.uri())? == origin,
                 header: None,
@@ -318,7 +319,7 @@ impl Session {
             next.extensions_mut().insert(self.request_terms(call));
             request = next;
         }
-        Err(Reason::Answer("there are more than ten redirects in a row".to_owned()))
+        Err(Reason::Answer("there are ten redirects in a row".to_owned()))
     }
 
     fn learn(
