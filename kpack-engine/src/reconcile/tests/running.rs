@@ -11,7 +11,7 @@ use registry_auth::{Keychain, Reference};
 use serde_json::{Value, json};
 
 use crate::reconcile::{
-    Account, Controllers, ImageStores, Key, ReconcileOptions, RegistryWarehouse, SourceError, SourceReader,
+    Account, Controllers, ImageStores, ReconcileOptions, RegistryWarehouse, SourceError, SourceReader,
 };
 use crate::runner::RouteError;
 use crate::store::{Store, StoreOptions};
@@ -312,8 +312,20 @@ fn a_failed_build_leaves_the_image_as_it_was_and_is_not_repeated() {
         image.text("/status/conditions/0/reason") == Some("BuildFailed")
     });
     assert_eq!(image.text("/status/latestImage"), None);
-    world.controllers.poke(Key::of(&image));
-    std::thread::sleep(Duration::from_millis(200));
+    // Whoever reports the new generation has looked at the image again, after it has decided about a next build.
+    let generation = loop {
+        let mut image = world.get(Kind::Image, "app").unwrap();
+        let mut spec = image.as_value()["spec"].clone();
+        spec["failedBuildHistoryLimit"] = json!(7);
+        image.set("spec", spec);
+        // Its status may be written at the same moment.
+        if let Ok(updated) = world.store.update(image) {
+            break updated.generation();
+        }
+    };
+    world.wait(Kind::Image, "app", |image| {
+        image.as_value()["status"]["observedGeneration"].as_i64() == Some(generation)
+    });
     assert!(world.get(Kind::Build, "app-build-2").is_none());
     *world.branch.0.lock().unwrap() = "2".repeat(40);
     world.wait(Kind::Build, "app-build-2", |_| true);
