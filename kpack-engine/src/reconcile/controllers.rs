@@ -49,11 +49,6 @@ impl Controllers {
         }
     }
 
-    /// Reconciles an object as soon as possible, as if it had changed.
-    pub fn poke(&self, key: Key) {
-        self.queue.add(key);
-    }
-
     /// Stops: what is being worked on is finished, nothing new is begun.
     pub fn stop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
