@@ -8,7 +8,7 @@ use rebuild_policy::{
     Build, Builder, BuilderView, ClusterBuilder, Decision, Image, NextBuild, Situation, SourceResolver, decide,
     next_build,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 struct World {
     image: Image,
@@ -106,4 +106,38 @@ fn recorded_builds_are_made_again() {
         (got != want).then(|| format!("{}:\n  got  {got}\n  want {want}", case["name"]))
     });
     all_pass(cases.len(), failures.collect());
+}
+
+#[test]
+fn recorded_tags_and_names_of_builds_are_made_again() {
+    let cases = cases(include_str!("fixtures/reference/build-tags.json"));
+    let failures = cases.iter().filter_map(|case| {
+        let input = &case["in"];
+        let image: Image = read(&json!({
+            "metadata": {"name": input["image_name"], "namespace": "default"},
+            "spec": {
+                "tag": input["tag"],
+                "imageTaggingStrategy": input["image_tagging_strategy"],
+                "additionalTags": input["additional_tags"],
+            },
+        }));
+        let build = next_build(&NextBuild {
+            image: &image,
+            last_build: None,
+            source: &SourceResolver::default(),
+            builder: (&ClusterBuilder::default()).into(),
+            reasons: "CONFIG",
+            changes: "[]",
+            number: input["build_number"].as_str()?.parse().ok()?,
+            priority_class: "",
+            cache_claim: "",
+            now: now(),
+        });
+        let tags: Vec<_> = build.spec.tags.iter().map(|tag| normalise(tag)).collect();
+        let got = json!({"tags": tags, "tags_null": tags.is_empty(), "build_name": build.metadata.name});
+        (got != case["out"]).then(|| format!("{}:\n  got  {got}\n  want {}", case["name"], case["out"]))
+    });
+    let failures = failures.collect();
+    all_pass(cases.len(), failures);
+    assert_eq!(cases.len(), 25);
 }

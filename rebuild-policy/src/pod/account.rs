@@ -133,8 +133,11 @@ pub(super) fn pulling(account: &BuildAccount, spec: &BuildSpec) -> SecretUse {
 fn select(account: &BuildAccount, wanted: impl Fn(&PodSecret) -> bool) -> SecretUse {
     let mut used = SecretUse::default();
     for (index, secret) in account.secrets.iter().enumerate().filter(|(_, secret)| wanted(secret)) {
-        used.add(&format!("secret-volume-{index}"), &secret.name);
-        used.arguments.extend(secret.argument());
+        // What no helper program can use is not mounted; the volumes after it keep their numbers.
+        if let Some(argument) = secret.argument() {
+            used.add(&format!("secret-volume-{index}"), &secret.name);
+            used.arguments.push(argument);
+        }
     }
     used
 }
@@ -149,4 +152,55 @@ impl SecretUse {
 
 pub(super) fn secret_volume(name: &str, secret: &str) -> Value {
     json!({"name": name, "secret": {"secretName": secret}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every recorded list of secrets, as a build, one whose source has a secret, and a rebase use it.
+    #[test]
+    fn recorded_secrets_become_the_same_arguments_and_volumes() {
+        let text = include_str!("../../tests/fixtures/auth/pod-args.json");
+        let document: Value = serde_json::from_str(text).expect("JSON");
+        let cases = document["cases"].as_array().expect("there are cases");
+        let mut failures = Vec::new();
+        for case in cases {
+            let secrets = case["secrets"].as_array().expect("there are secrets");
+            let read = |secret: &Value| {
+                let object = json!({"type": secret["type"], "metadata": {"annotations": secret["annotations"]}});
+                PodSecret::read(secret["name"].as_str().unwrap_or_default(), &object)
+            };
+            let account = BuildAccount {
+                secrets: secrets.iter().map(read).collect(),
+                ..BuildAccount::default()
+            };
+            let with_secret = json!({"source": {"blob": {"url": "https://b", "auth": "secret"}}});
+            let with_secret: BuildSpec = crate::decode(&with_secret).expect("a spec");
+            for (key, used) in [
+                ("build", all(&account, &BuildSpec::default())),
+                ("build_blob_secret", all(&account, &with_secret)),
+                ("rebase", registries_only(&account)),
+            ] {
+                let name = |volume: &Value| {
+                    format!(
+                        "{}={}",
+                        text_of(&volume["name"]),
+                        text_of(&volume["secret"]["secretName"])
+                    )
+                };
+                let volumes: Vec<_> = used.volumes.iter().map(name).collect();
+                let found = json!({"args": used.arguments, "volumes": volumes});
+                if found != case[key] {
+                    failures.push(format!("{} {key}: {found}, not {}", case["name"], case[key]));
+                }
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+        assert_eq!(cases.len(), 15);
+    }
+
+    fn text_of(value: &Value) -> &str {
+        value.as_str().unwrap_or_default()
+    }
 }
