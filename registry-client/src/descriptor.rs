@@ -24,6 +24,16 @@ pub struct RawManifest {
     pub digest: Digest,
 }
 
+impl RawManifest {
+    /// Returns whether this is a list of manifests, by its media type.
+    pub fn is_index(&self) -> bool {
+        [OCI_INDEX, DOCKER_LIST].contains(&self.media_type.as_str())
+    }
+}
+
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
 /// The media types of manifests and indexes that are asked for.
 pub(crate) const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, \

@@ -217,7 +217,10 @@ impl RegistryError {
     pub fn is_retryable(&self) -> bool {
         match &self.0.reason {
             Reason::Status { status, errors, .. } => {
-                is_retryable_status(*status) || errors.iter().any(|error| is_retryable_code(&error.code))
+                let uploads = matches!(self.0.operation, Operation::PushBlob(_) | Operation::MountBlob(..));
+                // An upload that was lost can be made anew, if one was made.
+                let code = |code: &str| is_retryable_code(code) || (uploads && code == "BLOB_UPLOAD_UNKNOWN");
+                is_retryable_status(*status) || errors.iter().any(|error| code(&error.code))
             }
             Reason::Http(error) => error.kind.is_retryable(),
             Reason::Token(error) => error.status().is_some_and(is_retryable_status),
@@ -272,7 +275,7 @@ pub(crate) fn is_retryable_status(status: StatusCode) -> bool {
 fn is_retryable_code(code: &str) -> bool {
     matches!(
         code,
-        "BLOB_UPLOAD_INVALID" | "BLOB_UPLOAD_UNKNOWN" | "TOOMANYREQUESTS" | "UNKNOWN" | "UNAVAILABLE"
+        "BLOB_UPLOAD_INVALID" | "TOOMANYREQUESTS" | "UNKNOWN" | "UNAVAILABLE"
     )
 }
 

@@ -260,7 +260,8 @@ fn close(
             )
         },
         |_, answer| match answer.status() {
-            StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK => Ok(()),
+            // Anything else is no word that the blob is there, whatever it is.
+            StatusCode::CREATED => Ok(()),
             _ => Err(answer::failure(answer)),
         },
     )
@@ -374,7 +375,7 @@ fn send_part(
             build(request.body(body))
         },
         |address, answer| match (answer.status(), last) {
-            (StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK, Some(_)) => Ok(upload.clone()),
+            (StatusCode::CREATED, Some(_)) => Ok(upload.clone()),
             (StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT, None) => next(address, &answer),
             _ => Err(answer::failure(answer)),
         },

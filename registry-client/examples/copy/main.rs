@@ -164,5 +164,5 @@ fn copy_blob(client: &Client, from: &Reference, to: &Reference, part: &Part) -> 
     let mut open = || -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(client.blob(source, &part.digest)?.expecting(part.size)?))
     };
-    Ok(client.push_blob(target, &part.digest, part.size, &mut open)?)
+    Ok(client.push_new_blob(target, &part.digest, part.size, &mut open)?)
 }

@@ -49,13 +49,19 @@ fn not_found() -> Failure {
     }
 }
 
-fn push_blob(client: &Client, to: &Repository, bytes: &[u8]) -> Result<(), RegistryError> {
+fn push_blob(client: &Client, to: &Repository, bytes: &[u8], streamed: bool) -> Result<(), RegistryError> {
+    if streamed {
+        let upload = client.stream_blob(to, io::Cursor::new(bytes.to_vec()))?;
+        return upload.finish(&digest(bytes));
+    }
     let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(bytes.to_vec()))) };
     client.push_blob(to, &digest(bytes), bytes.len() as u64, &mut open)
 }
 
 /// Pushes an image as the reference does: nothing if it is there, else blobs, then the manifest.
-fn write(client: &Client, reference: &Reference, image: &Image) -> Outcome {
+///
+/// `streamed` blobs go in a `PATCH`, as those of unknown size do.
+fn write(client: &Client, reference: &Reference, image: &Image, streamed: bool) -> Outcome {
     let wanted = digest(image.manifest.as_bytes());
     // Whoever may push may have no right to look.
     match client.head(reference) {
@@ -65,7 +71,7 @@ fn write(client: &Client, reference: &Reference, image: &Image) -> Outcome {
         Err(error) => return Err(error.into()),
     }
     for blob in image.blobs() {
-        push_blob(client, reference.repository(), blob.as_bytes())?;
+        push_blob(client, reference.repository(), blob.as_bytes(), streamed)?;
     }
     put(client, reference, &image.manifest)
 }
@@ -86,6 +92,7 @@ fn write_index(client: &Client, reference: &Reference, images: &[&Image], index:
             client,
             &reference.with_digest(&digest(image.manifest.as_bytes())),
             image,
+            false,
         )?;
     }
     put(client, reference, index)
@@ -104,7 +111,7 @@ fn append(client: &Client, from: &Reference, to: &Reference, layer: &str, docume
     }
     let inherited = |blob: &str| base.contains(digest(blob.as_bytes()).as_str());
     for blob in image.blobs().into_iter().filter(|blob| !inherited(blob)) {
-        push_blob(client, to.repository(), blob.as_bytes())?;
+        push_blob(client, to.repository(), blob.as_bytes(), false)?;
     }
     put(client, to, &image.manifest)
 }
@@ -112,11 +119,14 @@ fn append(client: &Client, from: &Reference, to: &Reference, layer: &str, docume
 /// Makes a blob of one repository one of another.
 fn take(client: &Client, from: &Repository, to: &Repository, part: &Value) -> Result<(), Failure> {
     let digest: Digest = part["digest"].as_str().expect("a text").parse().expect("a digest");
+    let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(client.blob(from, &digest)?)) };
+    let size = part["size"].as_u64().expect("a size");
+    if from.registry() != to.registry() {
+        return Ok(client.push_new_blob(to, &digest, size, &mut open)?);
+    }
     if client.has_blob(to, &digest)?.is_some() || client.mount_blob(from, to, &digest)? {
         return Ok(());
     }
-    let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(client.blob(from, &digest)?)) };
-    let size = part["size"].as_u64().expect("a size");
     Ok(client.push_blob(to, &digest, size, &mut open)?)
 }
 
@@ -124,7 +134,7 @@ fn take(client: &Client, from: &Repository, to: &Repository, part: &Value) -> Re
 fn kpack_save(client: &Client, reference: &Reference, image: &Image) -> Outcome {
     let wanted = digest(image.manifest.as_bytes());
     if client.head(reference)?.is_none_or(|found| found.digest != wanted) {
-        write(client, reference, image)?;
+        write(client, reference, image, false)?;
         put(
             client,
             &reference.with_tag("20260101000000").expect("a tag"),
@@ -203,6 +213,7 @@ pub(crate) fn run(client: &Client, step: &Value, stage: &Stage, documents: &Docu
                 client,
                 &Reference::parse(&name).expect("a name"),
                 documents.image(image),
+                false,
             )?;
         }
         return Ok(json!({}));
@@ -217,6 +228,9 @@ pub(crate) fn run(client: &Client, step: &Value, stage: &Stage, documents: &Docu
         }
         "get" | "index" => {
             let found = client.manifest(&reference)?.ok_or_else(not_found)?;
+            if op == "index" && !found.is_index() {
+                return Err(io::Error::other(format!("{} is no index", found.media_type)).into());
+            }
             Ok(json!({"digest": found.digest, "size": found.bytes.len(), "media_type": found.media_type}))
         }
         "image" => image(client, &reference, step),
@@ -227,11 +241,11 @@ pub(crate) fn run(client: &Client, step: &Value, stage: &Stage, documents: &Docu
         "delete" => Ok(client.delete(&reference).map(|()| json!({}))?),
         "verify_write" => Ok(client.check_write(reference.repository()).map(|()| json!({}))?),
         "verify_read" => Ok(client.check_read(&reference).map(|()| json!({}))?),
-        "write" => write(client, &reference, known()),
+        "write" => write(client, &reference, known(), step["streamed"] == true),
         "put" | "tag" => put(client, &reference, &known().manifest),
         "write_layer" => {
             let layer = step["layer"].as_str().expect("a text");
-            Ok(push_blob(client, reference.repository(), layer.as_bytes()).map(|()| json!({}))?)
+            Ok(push_blob(client, reference.repository(), layer.as_bytes(), false).map(|()| json!({}))?)
         }
         "copy" => copy(client, &from(), &reference),
         "append" => {
