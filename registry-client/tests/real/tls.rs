@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use registry_auth::AnonymousKeychain;
+use registry_auth::{AnonymousKeychain, RealmPolicy};
 use registry_client::{Client, HttpErrorKind, HttpPolicy, Reason};
 use test_support::{Authority, Registry, RegistryOptions, TokenServer, TokenServerOptions};
 
@@ -113,4 +113,60 @@ fn no_tls_at_the_token_server_of_a_registry_with_tls_is_refused() {
         .expect_err("the password would be sent in the open");
     assert!(matches!(error.reason(), Reason::Token(_)), "{error}");
     assert!(tokens.requests().is_empty());
+}
+
+/// The registry's own certificate is not looked at, as the user wants it; who holds the tokens is somebody else.
+#[test]
+fn cve_2019_10214_an_insecure_registry_does_not_make_its_token_server_on_another_host_insecure() {
+    let (unknown, elsewhere) = (
+        Authority::new().expect("an authority"),
+        Authority::new().expect("an authority"),
+    );
+    for tls in [Some(&elsewhere), None] {
+        let tokens = TokenServer::with_options(&TokenServerOptions {
+            tls,
+            ..TokenServerOptions::default()
+        });
+        let tokens = tokens.expect("a token server");
+        let registry = Registry::with_options(&RegistryOptions {
+            tls: Some(&unknown),
+            token_server: Some(&tokens),
+            ..RegistryOptions::default()
+        });
+        let registry = registry.expect("docker-registry starts");
+        let host = registry.host();
+        let (_, port) = host.rsplit_once(':').expect("it has a port");
+        let token_host = tokens.realm().split('/').nth(2).map(str::to_owned).expect("an address");
+        let repository = at(&format!("localhost:{port}"), "team/app");
+        let listed = |authorities: Vec<Vec<u8>>| HttpPolicy {
+            // Every port of this name; the token server is called `127.0.0.1`.
+            insecure_hosts: vec!["localhost".to_owned()],
+            realms: RealmPolicy {
+                trusted: vec![token_host.clone()],
+            },
+            extra_ca_pems: authorities,
+            ..policy()
+        };
+        let client = client_of(listed(Vec::new()), &repository, "user", "pass");
+        let error = client
+            .check_write(&repository)
+            .expect_err("its token server is not trusted");
+        match (tls, error.reason()) {
+            (Some(_), Reason::Http(cause)) => assert_eq!(cause.kind, HttpErrorKind::Certificate, "{error}"),
+            (None, Reason::Token(cause)) => {
+                assert!(cause.to_string().contains("uses https and it does not"), "{error}")
+            }
+            _ => panic!("{error}"),
+        }
+        assert!(tokens.requests().is_empty(), "nothing is sent to it");
+        // What is wrong is the certificate alone.
+        if tls.is_some() {
+            let trusted = vec![elsewhere.pem().as_bytes().to_vec()];
+            let client = client_of(listed(trusted), &repository, "user", "pass");
+            client
+                .check_write(&repository)
+                .expect("its token server is trusted now");
+            assert!(tokens.requests()[0].header("authorization").is_some());
+        }
+    }
 }
