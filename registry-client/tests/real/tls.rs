@@ -154,7 +154,7 @@ fn cve_2019_10214_an_insecure_registry_does_not_make_its_token_server_on_another
         match (tls, error.reason()) {
             (Some(_), Reason::Http(cause)) => assert_eq!(cause.kind, HttpErrorKind::Certificate, "{error}"),
             (None, Reason::Token(cause)) => {
-                assert!(cause.to_string().contains("uses https and it does not"), "{error}")
+                assert!(cause.to_string().contains("uses https and it does not"), "{error}");
             }
             _ => panic!("{error}"),
         }
