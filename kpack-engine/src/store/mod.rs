@@ -196,7 +196,7 @@ pub enum OpenStoreError {
         holder: String,
     },
     /// A file or directory could not be read or written.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}; the data directory must be one that this user may make and write to", path.display())]
     Io {
         /// What was tried: `read`, `write`, `make`, …
         action: &'static str,
