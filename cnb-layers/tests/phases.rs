@@ -1,22 +1,21 @@
 //! A build, a rebuild and a rebase, from analyze to the saved image, in memory.
 
+#[path = "support/build.rs"]
+mod build;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
-use cnb_layers::analyze::{AnalyzeInputs, analyze};
+use build::{Build, reference};
 use cnb_layers::cache::{Cache, CacheImage, VolumeCache};
-use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache};
-use cnb_layers::metadata::{
-    Analyzed, Group, GroupBuildpack, LauncherVersion, LifecycleMetadata, ProjectMetadata, Report, RunImageNames, labels,
-};
-use cnb_layers::phase::{LogLevel, MemoryLog, PlatformApi};
+use cnb_layers::export::{ExportError, export_cache};
+use cnb_layers::metadata::{Analyzed, LifecycleMetadata, Report, labels};
+use cnb_layers::phase::{LogLevel, MemoryLog};
 use cnb_layers::rebase::{RebaseError, RebaseInputs, rebase};
-use cnb_layers::restore::{RestoreInputs, restore};
 use cnb_layers::{
     BaseImage, Compression, DiffId, Image, ImageSource, LayerBuilder, LayoutStore, MemoryStore, Parents, Platform,
-    Reference, StoreEvent, Timestamp, diff_id, directory_layer, validate,
+    StoreEvent, diff_id, directory_layer, validate,
 };
 use proptest::prelude::*;
 
@@ -24,35 +23,24 @@ const APP: &str = "registry.example/acme/app:latest";
 
 struct World {
     dir: tempfile::TempDir,
+    build: Build,
     store: MemoryStore,
     log: MemoryLog,
-    names: Vec<String>,
-    group: Group,
-    platform: Platform,
-    api: PlatformApi,
 }
 
 impl World {
     fn new() -> Self {
+        let dir = tempfile::tempdir().expect("there is room");
+        let mut build = Build::new(dir.path(), "acme/node", APP, "registry.example/acme/run:1");
+        build.names.push("registry.example/acme/app:v1".to_owned());
         let world = Self {
-            dir: tempfile::tempdir().expect("there is room"),
+            dir,
+            build,
             store: MemoryStore::new(),
             log: MemoryLog::default(),
-            names: vec![APP.to_owned(), "registry.example/acme/app:v1".to_owned()],
-            group: Group {
-                buildpacks: vec![GroupBuildpack {
-                    id: "acme/node".into(),
-                    version: "1".into(),
-                    api: "0.10".into(),
-                }],
-                extensions: Vec::new(),
-            },
-            platform: Platform::linux_amd64(),
-            api: PlatformApi::NEWEST,
         };
         world.push_base("registry.example/acme/run:1", "one");
-        world.write("workspace/server.js", "serve();\n");
-        world.write("cnb/launcher", "#!launcher\n");
+        world.build.write_app();
         fs::create_dir_all(world.disk("cache")).expect("there is room");
         world
     }
@@ -68,13 +56,7 @@ impl World {
     }
 
     fn disk(&self, path: &str) -> std::path::PathBuf {
-        self.dir.path().join(path)
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.disk(path);
-        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("there is room");
-        fs::write(path, text).expect("there is room");
+        self.build.disk(path)
     }
 
     /// Leaves what a buildpack would leave: a launch layer, a cached launch layer and a build-time cache.
@@ -84,15 +66,14 @@ impl World {
             ("modules", "launch = true\ncache", "modules\n"),
             ("downloads", "cache", "zip\n"),
         ] {
-            self.write(
-                &format!("layers/acme_node/{layer}.toml"),
-                &format!("[types]\n{flags} = true\n[metadata]\nn = 1\n"),
-            );
-            self.write(&format!("layers/acme_node/{layer}/bin/{layer}"), content);
+            self.build
+                .write_layer_toml(layer, &format!("{flags} = true\n[metadata]\nn = 1"));
+            self.build
+                .write(&format!("layers/acme_node/{layer}/bin/{layer}"), content);
         }
-        let metadata = "[[processes]]\ntype = \"web\"\ncommand = [\"node\"]\nargs = []\ndirect = true\nbuildpack-id = \"acme/node\"\n";
-        self.write("layers/config/metadata.toml", metadata);
-        self.write("layers/acme_node/store.toml", "[metadata]\nseen = 2\n");
+        self.build.write_app();
+        self.build
+            .write("layers/acme_node/store.toml", "[metadata]\nseen = 2\n");
     }
 
     fn forget(&self) {
@@ -100,68 +81,15 @@ impl World {
     }
 
     fn analyze(&self) -> Analyzed {
-        let inputs = AnalyzeInputs {
-            api: self.api,
-            names: &self.names,
-            previous_image: APP,
-            run_image: "registry.example/acme/run:1",
-            cache_image: None,
-            skip_layers: false,
-            layers_dir: Path::new("/layers"),
-            root: self.dir.path(),
-            platform: &self.platform,
-        };
-        let analyzed = analyze(&inputs, &self.store, &self.store, &self.store, &self.log).expect("all is there");
-        // Phases are separate processes: what counts is what the file holds.
-        Analyzed::from_toml(&analyzed.to_toml()).expect("it is what we wrote")
+        self.build.analyze(&self.store, &self.store, &self.store, &self.log)
     }
 
     fn restore(&self, analyzed: &Analyzed, cache: &dyn Cache) {
-        fs::create_dir_all(self.disk("layers")).expect("there is room");
-        let inputs = RestoreInputs {
-            api: self.api,
-            layers_dir: Path::new("/layers"),
-            root: self.dir.path(),
-            group: &self.group,
-            metadata: &analyzed.metadata,
-            skip_layers: false,
-            parallelism: NonZeroUsize::new(2).expect("two is not zero"),
-        };
-        restore(&inputs, Some(cache), &self.log).expect("the layers directory can be written");
+        self.build.restore(self.dir.path(), analyzed, cache, &self.log);
     }
 
     fn export(&self, analyzed: &Analyzed, cache: Option<&dyn Cache>) -> Result<Report, ExportError> {
-        let (lifecycle, launcher) = (self.disk("cnb"), self.disk("cnb/launcher"));
-        let inputs = ExportInputs {
-            api: self.api,
-            names: &self.names,
-            analyzed,
-            group: &self.group,
-            project: &ProjectMetadata::default(),
-            run_image_names: RunImageNames {
-                image: "registry.example/acme/run:1".into(),
-                mirrors: Vec::new(),
-            },
-            layers_dir: Path::new("/layers"),
-            app_dir: Path::new("/workspace"),
-            root: self.dir.path(),
-            launcher: &launcher,
-            launcher_version: LauncherVersion::default(),
-            sbom: SbomFiles {
-                lifecycle: &lifecycle,
-                launcher: None,
-            },
-            process_type: "web",
-            exec_env: "production",
-            uid: 1000,
-            gid: 1000,
-            parents: Parents::Given(&|_| (0o755, 1000, 1000)),
-            created: Timestamp::reproducible(),
-            compression: Compression::default(),
-            platform: &self.platform,
-            wait: &|_| (),
-        };
-        let export = Export::open(inputs, &self.store, &self.store, &self.log)?;
+        let export = self.build.open(analyzed, &self.store, &self.store, &self.log)?;
         let mut export = export.with_extended_run_image(&self.disk("layers/extended/run"))?;
         let report = export.run(&self.log)?;
         if let Some(cache) = cache {
@@ -174,12 +102,12 @@ impl World {
 
     fn rebase(&self, run_image: Option<&str>, force: bool) -> Result<Report, RebaseError> {
         let inputs = RebaseInputs {
-            api: self.api,
+            api: self.build.api,
             app: APP,
-            names: &self.names,
+            names: &self.build.names,
             run_image,
             force,
-            platform: &self.platform,
+            platform: &self.build.platform,
             wait: &|_| (),
         };
         rebase(&inputs, &self.store, &self.store, &self.store, &self.log)
@@ -191,7 +119,7 @@ impl World {
 
     fn image(&self) -> Image {
         self.store
-            .image(&reference(APP), &self.platform)
+            .image(&reference(APP), &self.build.platform)
             .expect("it is readable")
             .expect("it is there")
     }
@@ -209,16 +137,12 @@ impl World {
     }
 }
 
-fn reference(name: &str) -> Reference {
-    Reference::parse(name).expect("it is a name")
-}
-
 #[test]
 fn a_rebuild_without_changes_gives_the_same_image_and_sends_nothing() {
     let world = World::new();
     world.build("node 18\n");
     let first = world.export(&world.analyze(), None).expect("it can be exported");
-    assert_eq!(first.tags, world.names);
+    assert_eq!(first.tags, world.build.names);
     assert!(world.logged("Adding layer 'acme/node:runtime'") && world.logged("Setting default process type 'web'"));
     world.sent();
     let second = world.export(&world.analyze(), None).expect("it can be exported");
@@ -345,7 +269,7 @@ fn layers_and_settings_of_image_extensions_come_between_run_image_and_buildpacks
     let base = reference("registry.example/acme/run:1");
     let run = world
         .store
-        .image(&base, &world.platform)
+        .image(&base, &world.build.platform)
         .expect("it is readable")
         .expect("it is there");
     // What the extender leaves: the run image and one layer more, of which only the latter has a blob.
@@ -457,10 +381,10 @@ proptest! {
     fn any_build_is_reused_by_the_next_and_rebased_there_and_back(layers in any_layers(), app in any_layers()) {
         let world = World::new();
         let leave = || {
-            world.write("layers/config/metadata.toml", "[[processes]]\ntype = \"web\"\ncommand = [\"a\"]\n");
+            world.build.write("layers/config/metadata.toml", "[[processes]]\ntype = \"web\"\ncommand = [\"a\"]\n");
             for (name, ((build, launch, cache), files)) in &layers {
                 let flags = format!("[types]\nbuild = {build}\nlaunch = {launch}\ncache = {cache}\n[metadata]\nn = 1\n");
-                world.write(&format!("layers/acme_node/{name}.toml"), &flags);
+                world.build.write(&format!("layers/acme_node/{name}.toml"), &flags);
                 let dir = world.disk(&format!("layers/acme_node/{name}"));
                 fs::create_dir_all(&dir).expect("there is room");
                 for (file, content) in files {
@@ -474,7 +398,7 @@ proptest! {
         };
         for (name, (_, files)) in &app {
             for (file, content) in files {
-                world.write(&format!("workspace/{name}/{}", file.replace('/', "-")), &String::from_utf8_lossy(content));
+                world.build.write(&format!("workspace/{name}/{}", file.replace('/', "-")), content);
             }
         }
         leave();

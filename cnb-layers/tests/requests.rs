@@ -1,20 +1,18 @@
 //! How many requests the phases send to a real registry.
 
+#[path = "support/build.rs"]
+mod build;
+
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cnb_layers::analyze::{AnalyzeInputs, analyze};
-use cnb_layers::export::{Export, ExportInputs, SbomFiles};
-use cnb_layers::metadata::{Analyzed, Group, GroupBuildpack, LauncherVersion, ProjectMetadata, Report, RunImageNames};
+use build::{Build, reference, run_image};
+use cnb_layers::metadata::{Analyzed, Report};
 use cnb_layers::phase::{NoLog, PlatformApi};
 use cnb_layers::rebase::{NewBase, RebaseJob, RebaseJournal, plan_rebase, rebase_many};
-use cnb_layers::{
-    BaseImage, Compression, Image, ImageSource, LayerBuilder, Parents, Platform, Reference, RegistryStore, Timestamp,
-    copy_image, validate,
-};
+use cnb_layers::{Compression, Image, ImageSource, Platform, Reference, RegistryStore, copy_image, validate};
 use http::{Request, Response};
 use registry_auth::AnonymousKeychain;
 use registry_client::{AnswerBody, Body, Client, Http, HttpError, HttpPolicy, RetryPolicy, Transport};
@@ -39,52 +37,33 @@ impl Transport for Counting {
 
 struct World {
     dir: tempfile::TempDir,
+    build: Build,
     registry: Registry,
 }
 
 impl World {
     fn new() -> Self {
-        let world = Self {
-            dir: tempfile::tempdir().expect("there is room"),
-            registry: Registry::start().expect("docker-registry starts"),
-        };
-        world.write("layers/acme_bp/runtime.toml", "[types]\nlaunch = true\n");
-        world.write("layers/acme_bp/runtime/bin/run", "run\n");
-        world.write(
-            "layers/config/metadata.toml",
-            "[[processes]]\ntype = \"web\"\ncommand = [\"run\"]\nargs = []\ndirect = true\nbuildpack-id = \"acme/bp\"\n",
+        let dir = tempfile::tempdir().expect("there is room");
+        let registry = Registry::start().expect("docker-registry starts");
+        let (app, base) = (
+            format!("{}/acme/app:latest", registry.host()),
+            format!("{}/run/base:1", registry.host()),
         );
-        world.write("workspace/main.sh", "echo\n");
-        world.write("cnb/launcher", "#!launcher\n");
+        let build = Build::new(dir.path(), "acme/bp", &app, &base);
+        build.write_app();
+        build.write_layer_toml("runtime", "launch = true");
+        build.write("layers/acme_bp/runtime/bin/run", "run\n");
+        let world = Self { dir, build, registry };
         for (tag, motd) in [("1", "one"), ("2", "two")] {
-            world.push_base(tag, motd);
+            let name = reference(&world.name(&format!("run/base:{tag}")));
+            let pushed = run_image(motd).push(&world.store(u64::MAX).0, &[name], Compression::default());
+            pushed.expect("the base image is pushed");
         }
         world
     }
 
-    fn write(&self, path: &str, text: &str) {
-        let path = self.dir.path().join(path);
-        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("there is room");
-        fs::write(path, text).expect("there is room");
-    }
-
     fn name(&self, rest: &str) -> String {
         format!("{}/{rest}", self.registry.host())
-    }
-
-    /// Pushes a base of two layers, of which the first is always the same.
-    fn push_base(&self, tag: &str, motd: &str) {
-        let file = |path: &str, text: &str| LayerBuilder::new().file(path, 0o644, 0, 0, text);
-        BaseImage::new(Platform::linux_amd64())
-            .layer("os", file("etc/os-release", "ID=acme\n"))
-            .layer("motd", file("etc/motd", motd))
-            .env("PATH", "/usr/bin")
-            .push(
-                &self.store(u64::MAX).0,
-                &[reference(&self.name(&format!("run/base:{tag}")))],
-                Compression::default(),
-            )
-            .expect("the base image is pushed");
     }
 
     /// A program that begins now: it knows nothing of the registry.
@@ -107,59 +86,15 @@ impl World {
 
     fn analyze(&self) -> (Analyzed, u64) {
         let (store, count) = self.store(u64::MAX);
-        let (app, base) = (self.name("acme/app:latest"), self.name("run/base:1"));
-        let names = [app.clone()];
-        let inputs = AnalyzeInputs {
-            api: PlatformApi::NEWEST,
-            names: &names,
-            previous_image: &app,
-            run_image: &base,
-            cache_image: None,
-            skip_layers: false,
-            layers_dir: Path::new("/layers"),
-            root: self.dir.path(),
-            platform: &Platform::linux_amd64(),
-        };
-        let analyzed = analyze(&inputs, &store, &store, store.client(), &NoLog).expect("all is there");
+        let analyzed = self.build.analyze(&store, &store, store.client(), &NoLog);
         (analyzed, count.load(Ordering::Relaxed))
     }
 
     fn export(&self, analyzed: &Analyzed) -> (Report, u64) {
         let (store, count) = self.store(u64::MAX);
-        let (lifecycle, launcher) = (self.dir.path().join("cnb"), self.dir.path().join("cnb/launcher"));
-        let (names, group) = ([self.name("acme/app:latest")], group());
-        let inputs = ExportInputs {
-            api: PlatformApi::NEWEST,
-            names: &names,
-            analyzed,
-            group: &group,
-            project: &ProjectMetadata::default(),
-            run_image_names: RunImageNames {
-                image: self.name("run/base:1"),
-                mirrors: Vec::new(),
-            },
-            layers_dir: Path::new("/layers"),
-            app_dir: Path::new("/workspace"),
-            root: self.dir.path(),
-            launcher: &launcher,
-            launcher_version: LauncherVersion::default(),
-            sbom: SbomFiles {
-                lifecycle: &lifecycle,
-                launcher: None,
-            },
-            process_type: "web",
-            exec_env: "production",
-            uid: 1000,
-            gid: 1000,
-            parents: Parents::Given(&|_| (0o755, 1000, 1000)),
-            created: Timestamp::reproducible(),
-            compression: Compression::default(),
-            platform: &Platform::linux_amd64(),
-            wait: &|_| (),
-        };
-        let mut export = Export::open(inputs, &store, &store, &NoLog).expect("the images are there");
-        let report = export.run(&NoLog).expect("it can be exported");
-        (report, count.load(Ordering::Relaxed))
+        let export = self.build.open(analyzed, &store, &store, &NoLog);
+        let report = export.expect("the images are there").run(&NoLog);
+        (report.expect("it can be exported"), count.load(Ordering::Relaxed))
     }
 
     fn image(&self, name: &str) -> Image {
@@ -175,21 +110,6 @@ impl World {
         let name = self.name("run/base:2");
         NewBase::open(&name, store, &Platform::linux_amd64(), &|_| (), &NoLog).expect("it is there")
     }
-}
-
-fn group() -> Group {
-    Group {
-        buildpacks: vec![GroupBuildpack {
-            id: "acme/bp".into(),
-            version: "1".into(),
-            api: "0.10".into(),
-        }],
-        extensions: Vec::new(),
-    }
-}
-
-fn reference(name: &str) -> Reference {
-    Reference::parse(name).expect("it is a name")
 }
 
 #[test]

@@ -334,7 +334,16 @@ fn a_layer_of_many_blocks_has_the_same_bytes_for_any_number_of_threads() {
     let layer = LayerBuilder::new().file("large", 0o644, 0, 0, content);
     let compress = |threads| {
         let mut blob = Vec::new();
-        let made = compress_layer(&layer, Compression { level: 2, threads }, &mut blob).expect("compressed");
+        let made = compress_layer(
+            &layer,
+            Compression {
+                level: 2,
+                threads,
+                ..Compression::default()
+            },
+            &mut blob,
+        )
+        .expect("compressed");
         (made, blob)
     };
     let alone = compress(1);
@@ -364,7 +373,7 @@ proptest! {
         let layer = layer_of(from.path(), Order::Walk);
         let compress = |threads| {
             let mut blob = Vec::new();
-            let made = compress_layer(&layer, Compression { level, threads }, &mut blob).expect("compressed");
+            let made = compress_layer(&layer, Compression { level, threads, ..Compression::default() }, &mut blob).expect("compressed");
             (made, blob)
         };
         let (made, blob) = compress(1);

@@ -8,6 +8,8 @@
 //! whose name contains one of the words, and makes the data sets smaller.
 #![allow(clippy::print_stdout, reason = "the table is the point")]
 
+#[path = "../../tests/support/build.rs"]
+mod build;
 mod counted;
 mod data;
 mod measure;

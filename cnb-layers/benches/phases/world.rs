@@ -1,20 +1,14 @@
 //! What a build leaves on disk, and the phases that work on it.
 
-use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use cnb_layers::analyze::{AnalyzeInputs, analyze};
 use cnb_layers::cache::Cache;
-use cnb_layers::export::{Export, ExportInputs, SbomFiles, export_cache};
-use cnb_layers::metadata::{Analyzed, Group, GroupBuildpack, LauncherVersion, ProjectMetadata, RunImageNames};
-use cnb_layers::phase::{NoLog, PlatformApi};
-use cnb_layers::restore::{RestoreInputs, restore};
-use cnb_layers::{
-    AllowAll, BaseImage, Compression, ImageSource, ImageTarget, LayerBuilder, Parents, Platform, Reference,
-    RegistryAccess, Timestamp,
-};
+use cnb_layers::export::export_cache;
+use cnb_layers::metadata::Analyzed;
+use cnb_layers::phase::NoLog;
+use cnb_layers::{AllowAll, Compression, ImageSource, ImageTarget, RegistryAccess};
 
+use crate::build::{Build, reference, run_image};
 use crate::data::Set;
 
 /// A data set as the layers of one buildpack, below a root.
@@ -36,25 +30,20 @@ impl World {
         if self.root.join("complete").exists() {
             return;
         }
+        let build = self.build("app", "base");
         for number in 0..self.set.layers() {
             self.set.write(number, &self.layer(number), shrink);
-            let flags = "[types]\nlaunch = true\ncache = true\nbuild = true\n";
-            self.file(&format!("layers/acme_bp/layer{number}.toml"), flags);
+            build.write_layer_toml(&format!("layer{number}"), "launch = true\ncache = true\nbuild = true");
         }
-        self.file("workspace/main.sh", "echo hello\n");
-        self.file("cnb/launcher", "#!launcher\n");
-        let process = "[[processes]]\ntype = \"web\"\ncommand = [\"sh\"]\nargs = []\ndirect = true\n";
-        self.file(
-            "layers/config/metadata.toml",
-            &format!("{process}buildpack-id = \"acme/bp\"\n"),
-        );
-        self.file("complete", "");
+        build.write_app();
+        build.write("complete", "");
     }
 
-    fn file(&self, path: &str, text: &str) {
-        let path = self.root.join(path);
-        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("there is room");
-        fs::write(path, text).expect("there is room");
+    /// The build that has left this, for the image `app`.
+    fn build(&self, app: &str, run_image: &str) -> Build {
+        let mut build = Build::new(&self.root, "acme/bp", app, run_image);
+        build.compression = compression();
+        build
     }
 
     /// The directory of a layer.
@@ -70,19 +59,8 @@ impl World {
         target: &dyn ImageTarget,
         access: Option<&dyn RegistryAccess>,
     ) -> Analyzed {
-        let names = [app.to_owned()];
-        let inputs = AnalyzeInputs {
-            api: PlatformApi::NEWEST,
-            names: &names,
-            previous_image: app,
-            run_image,
-            cache_image: None,
-            skip_layers: false,
-            layers_dir: Path::new("/layers"),
-            root: &self.root,
-            platform: &Platform::linux_amd64(),
-        };
-        analyze(&inputs, source, target, access.unwrap_or(&AllowAll), &NoLog).expect("it can be analyzed")
+        let build = self.build(app, run_image);
+        build.analyze(source, target, access.unwrap_or(&AllowAll), &NoLog)
     }
 
     pub(crate) fn export(
@@ -93,40 +71,10 @@ impl World {
         target: &dyn ImageTarget,
         cache: Option<&dyn Cache>,
     ) {
-        let (lifecycle, launcher) = (self.root.join("cnb"), self.root.join("cnb/launcher"));
         let run_image = analyzed.run_image.as_ref().map_or("", |image| &image.image);
-        let names = [app.to_owned()];
-        let group = group();
-        let inputs = ExportInputs {
-            api: PlatformApi::NEWEST,
-            names: &names,
-            analyzed,
-            group: &group,
-            project: &ProjectMetadata::default(),
-            run_image_names: RunImageNames {
-                image: run_image.to_owned(),
-                mirrors: Vec::new(),
-            },
-            layers_dir: Path::new("/layers"),
-            app_dir: Path::new("/workspace"),
-            root: &self.root,
-            launcher: &launcher,
-            launcher_version: LauncherVersion::default(),
-            sbom: SbomFiles {
-                lifecycle: &lifecycle,
-                launcher: None,
-            },
-            process_type: "web",
-            exec_env: "production",
-            uid: 1000,
-            gid: 1000,
-            parents: Parents::Given(&|_| (0o755, 1000, 1000)),
-            created: Timestamp::reproducible(),
-            compression: compression(),
-            platform: &Platform::linux_amd64(),
-            wait: &|_| (),
-        };
-        let mut export = Export::open(inputs, source, target, &NoLog).expect("the images are there");
+        let build = self.build(app, run_image);
+        let export = build.open(analyzed, source, target, &NoLog);
+        let mut export = export.expect("the images are there");
         export.run(&NoLog).expect("it can be exported");
         if let Some(cache) = cache {
             export_cache(&export, cache, &NoLog).expect("the cache can be written");
@@ -135,31 +83,11 @@ impl World {
 
     /// Restores into an empty layers directory below `root`.
     pub(crate) fn restore(&self, root: &Path, analyzed: &Analyzed, cache: &dyn Cache) {
-        let inputs = RestoreInputs {
-            api: PlatformApi::NEWEST,
-            layers_dir: Path::new("/layers"),
-            root,
-            group: &group(),
-            metadata: &analyzed.metadata,
-            skip_layers: false,
-            parallelism: NonZeroUsize::new(threads()).expect("there is a processor"),
-        };
-        restore(&inputs, Some(cache), &NoLog).expect("the directory can be written");
+        self.build("app", "base").restore(root, analyzed, cache, &NoLog);
         for number in 0..self.set.layers() {
             let restored = root.join(format!("layers/acme_bp/layer{number}"));
             assert!(restored.is_dir(), "layer {number} was not restored");
         }
-    }
-}
-
-fn group() -> Group {
-    Group {
-        buildpacks: vec![GroupBuildpack {
-            id: "acme/bp".into(),
-            version: "1".into(),
-            api: "0.10".into(),
-        }],
-        extensions: Vec::new(),
     }
 }
 
@@ -176,12 +104,6 @@ pub(crate) fn compression() -> Compression {
 
 /// Pushes a base image of two small layers.
 pub(crate) fn push_base(target: &dyn ImageTarget, name: &str, content: &str) {
-    let tag = Reference::parse(name).expect("it is a name");
-    let layer = |path: &str, text: &str| LayerBuilder::new().file(path, 0o644, 0, 0, text);
-    BaseImage::new(Platform::linux_amd64())
-        .layer("os", layer("etc/os-release", "ID=acme\n"))
-        .layer("motd", layer("etc/motd", content))
-        .env("PATH", "/usr/bin")
-        .push(target, &[tag], Compression::default())
-        .expect("the base image can be written");
+    let pushed = run_image(content).push(target, &[reference(name)], Compression::default());
+    pushed.expect("the base image can be written");
 }

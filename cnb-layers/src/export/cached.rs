@@ -104,9 +104,7 @@ fn store(
     }
     log.info(format_args!("Adding cache layer '{id}'"));
     log.debug(format_args!("Layer '{id}' SHA: {diff_id}"));
-    let placed = made
-        .and_then(|made| made.placed.as_ref())
-        .map(|(reference, layer)| (reference, layer));
+    let placed = made.map(|made| (&made.placed.0, &made.placed.1));
     let layer = CachedLayer {
         diff_id: &diff_id,
         content: &content,

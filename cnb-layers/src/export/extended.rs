@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::layers::Stack;
 use super::{Export, ExportError};
 use crate::{ContainerConfig, Image, ImageError, ImageSource as _, LayoutStore, RewrittenTar};
 
@@ -56,25 +55,24 @@ impl Export<'_> {
         Ok(self)
     }
 
-    /// Adds the layers of the extensions: those whose blobs are there.
-    pub(super) fn add_extensions(&self, stack: &mut Stack) -> Result<(), ExportError> {
-        let Some(extended) = &self.extended else { return Ok(()) };
-        let history = extended
-            .image
-            .config()
-            .history
-            .iter()
-            .filter(|entry| !entry.empty_layer);
-        let mut history = history.map(|entry| entry.created_by.clone());
-        for layer in extended.image.layers() {
-            let created_by = history.next().unwrap_or_default();
-            let blobs = extended.layout.dir().join("blobs/sha256");
-            let blob = blobs.join(layer.descriptor.digest.hex());
-            if blob.is_file() {
-                self.upload(stack, &RewrittenTar(blob), created_by)?;
-            }
-        }
-        Ok(())
+    /// Returns the layers of the extensions, those whose blobs are there, with what history says of each.
+    pub(super) fn extension_layers(&self) -> Vec<(RewrittenTar, String)> {
+        let Some(extended) = &self.extended else {
+            return Vec::new();
+        };
+        let config = extended.image.config();
+        let mut history = config.history.iter().filter(|entry| !entry.empty_layer);
+        let blobs = extended.layout.dir().join("blobs/sha256");
+        let layers = extended.image.layers().into_iter().map(|layer| {
+            let created_by = history
+                .next()
+                .map_or_else(String::new, |entry| entry.created_by.clone());
+            (blobs.join(layer.descriptor.digest.hex()), created_by)
+        });
+        let there = layers.filter(|(blob, _)| blob.is_file());
+        there
+            .map(|(blob, created_by)| (RewrittenTar(blob), created_by))
+            .collect()
     }
 
     /// Returns the settings that take the place of the run image's.

@@ -2,12 +2,12 @@
 
 use registry_auth::Reference;
 
+use super::make::Outcome;
+use super::plan::{Slot, Step};
 use super::{Export, ExportError, MadeLayer};
-use crate::phase::{Log, LogExt as _, with_causes};
-use crate::save::{Placed, SaveError};
-use crate::{
-    DiffId, History, Image, ImageDraft, Layer, LayerContent, Timestamp, UploadError, diff_id, media_type, upload_layer,
-};
+use crate::phase::{Log, LogExt as _};
+use crate::save::Placed;
+use crate::{History, Image, ImageDraft, Layer, Timestamp};
 
 /// The layers of the image in the making.
 pub(super) struct Stack {
@@ -34,6 +34,16 @@ impl Stack {
             output,
             name,
         }
+    }
+
+    /// Returns where new layers go.
+    pub(super) fn output(&self) -> &Reference {
+        &self.output
+    }
+
+    /// Returns the name of that as the user gave it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     fn push(&mut self, layer: Layer, from: Reference, created_by: String) {
@@ -63,74 +73,45 @@ impl Stack {
 }
 
 impl Export<'_> {
-    /// Adds a layer, unless the previous image has the same: then that one is used again.
-    pub(super) fn add_or_reuse(
-        &mut self,
+    /// Adds a layer to the image, and says what became of it.
+    pub(super) fn add(
+        &self,
+        step: &Step,
+        outcome: Outcome,
         stack: &mut Stack,
-        id: &str,
-        content: &dyn LayerContent,
-        before: Option<&str>,
-        created_by: String,
         log: &dyn Log,
-    ) -> Result<DiffId, ExportError> {
-        let before = before.filter(|sha| !sha.is_empty());
-        if let Some(sha) = before {
-            let (now, _) = diff_id(content).map_err(ExportError::CreateLayer)?;
-            if now.as_str() == sha {
-                log.debug(format_args!("Reusing tarball for layer {id:?} with SHA: {now}"));
-                self.reuse(stack, id, sha, created_by, log)?;
-                return Ok(now);
+    ) -> Result<MadeLayer, ExportError> {
+        let (id, is_slice) = (&step.id, step.slot == Slot::App);
+        let sha = match &outcome {
+            Outcome::Made(layer) => layer.diff_id.to_string(),
+            Outcome::Reuse(sha) | Outcome::Unchanged(sha) => sha.clone(),
+        };
+        if !is_slice && step.slot != Slot::Extension {
+            if !matches!(outcome, Outcome::Reuse(_)) {
+                log.debug(format_args!("Reusing tarball for layer {id:?} with SHA: {sha}"));
             }
+            match &outcome {
+                Outcome::Made(_) => log.info(format_args!("Adding layer '{id}'")),
+                _ => log.info(format_args!("Reusing layer '{id}'")),
+            }
+            log.debug(format_args!("Layer '{id}' SHA: {sha}"));
         }
-        let made = self.upload(stack, content, created_by)?;
-        log.debug(format_args!("Reusing tarball for layer {id:?} with SHA: {made}"));
-        log.info(format_args!("Adding layer '{id}'"));
-        log.debug(format_args!("Layer '{id}' SHA: {made}"));
-        self.remember(id, &made, stack);
+        let (layer, from) = match outcome {
+            Outcome::Made(layer) => (*layer, stack.output.clone()),
+            Outcome::Reuse(_) | Outcome::Unchanged(_) => {
+                let id = if is_slice { "app" } else { id };
+                self.previous_layer(&sha).ok_or_else(|| self.not_reusable(id, &sha))?
+            }
+        };
+        if is_slice {
+            log.debug(format_args!("Layer '{id}' SHA: {sha}"));
+        }
+        let made = MadeLayer {
+            diff_id: layer.diff_id.clone(),
+            placed: (from.clone(), layer.clone()),
+        };
+        stack.push(layer, from, step.created_by.clone());
         Ok(made)
-    }
-
-    /// Uses a layer of the previous image again.
-    pub(super) fn reuse(
-        &mut self,
-        stack: &mut Stack,
-        id: &str,
-        sha: &str,
-        created_by: String,
-        log: &dyn Log,
-    ) -> Result<(), ExportError> {
-        log.info(format_args!("Reusing layer '{id}'"));
-        log.debug(format_args!("Layer '{id}' SHA: {sha}"));
-        let (layer, from) = self.previous_layer(sha).ok_or_else(|| self.not_reusable(id, sha))?;
-        let diff_id = layer.diff_id.clone();
-        stack.push(layer, from, created_by);
-        self.remember(id, &diff_id, stack);
-        Ok(())
-    }
-
-    /// Adds a slice of the application, or uses any of the previous ones again that is the same.
-    pub(super) fn add_slice(
-        &mut self,
-        stack: &mut Stack,
-        content: &dyn LayerContent,
-        before: &[String],
-        created_by: String,
-        _log: &dyn Log,
-    ) -> Result<(DiffId, bool), ExportError> {
-        if !before.is_empty() {
-            let (now, _) = diff_id(content).map_err(ExportError::CreateApp)?;
-            if before.iter().any(|sha| sha == now.as_str()) {
-                let found = self.previous_layer(now.as_str());
-                let (layer, from) = found.ok_or_else(|| self.not_reusable("app", now.as_str()))?;
-                stack.push(layer, from, created_by);
-                return Ok((now, true));
-            }
-        }
-        let made = self.upload(stack, content, created_by).map_err(|error| match error {
-            ExportError::CreateLayer(error) => ExportError::CreateApp(error),
-            other => other,
-        })?;
-        Ok((made, false))
     }
 
     fn not_reusable(&self, id: &str, sha: &str) -> ExportError {
@@ -146,46 +127,5 @@ impl Export<'_> {
     fn previous_layer(&self, sha: &str) -> Option<(Layer, Reference)> {
         let (image, reference) = self.previous.as_ref()?;
         Some((image.layer(&sha.parse().ok()?)?, reference.clone()))
-    }
-
-    pub(super) fn upload(
-        &self,
-        stack: &mut Stack,
-        content: &dyn LayerContent,
-        created_by: String,
-    ) -> Result<DiffId, ExportError> {
-        let repository = stack.output.repository().clone();
-        let uploaded = upload_layer(
-            self.target,
-            &repository,
-            content,
-            media_type::DOCKER_LAYER_GZIP,
-            self.inputs.compression,
-        );
-        let (layer, _) = uploaded.map_err(|error| match error {
-            UploadError::Layer(error) => ExportError::CreateLayer(error),
-            UploadError::NoTag => {
-                ExportError::Save(SaveError(vec![(stack.name.clone(), UploadError::NoTag.to_string())]))
-            }
-            UploadError::Store(error) => ExportError::Save(SaveError(vec![(stack.name.clone(), with_causes(&error))])),
-        })?;
-        let diff_id = layer.diff_id.clone();
-        let from = stack.output.clone();
-        stack.push(layer, from, created_by);
-        Ok(diff_id)
-    }
-
-    fn remember(&mut self, id: &str, diff_id: &DiffId, stack: &Stack) {
-        let placed = stack
-            .layers
-            .last()
-            .map(|placed| (placed.from.clone(), placed.layer.clone()));
-        self.made.insert(
-            id.to_owned(),
-            MadeLayer {
-                diff_id: diff_id.clone(),
-                placed,
-            },
-        );
     }
 }

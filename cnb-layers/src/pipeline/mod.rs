@@ -28,22 +28,34 @@ pub struct Compression {
     /// Deflate level, 1 (fast) to 9 (small). 2 makes layers no larger than the reference's and is several
     /// times as fast. Content that does not shrink is stored, not deflated, whatever the level.
     pub level: u32,
-    /// Threads that deflate, at least 1. Hashing and reading happen beside them.
+    /// Threads that deflate a layer, at least 1. Hashing and reading happen beside them.
     pub threads: usize,
+    /// How many bytes of memory all layers that are on their way at the same time may take. One is always allowed,
+    /// and more than there are threads are of no use.
+    pub memory: usize,
 }
 
 impl Default for Compression {
-    /// Level 2 on two threads.
+    /// Level 2 on two threads, in 16 MiB.
     fn default() -> Self {
-        Self { level: 2, threads: 2 }
+        Self {
+            level: 2,
+            threads: 2,
+            memory: 16 << 20,
+        }
     }
 }
 
 impl Compression {
     /// Returns the memory that one layer needs at most on its way, in bytes.
-    pub fn memory(self) -> usize {
-        // Each block in flight has its input, the window before it, and its output.
-        (self.blocks_in_flight() + 2) * (2 * deflate::BLOCK + deflate::WINDOW)
+    pub fn memory_of_layer(self) -> usize {
+        // Each block in flight has its input, the window before it, and its output; a small blob is kept whole.
+        (self.blocks_in_flight() + 2) * (2 * deflate::BLOCK + deflate::WINDOW) + upload::SMALL
+    }
+
+    /// Returns how many layers may be on their way at the same time.
+    pub fn layers_at_once(self) -> usize {
+        (self.memory / self.memory_of_layer()).clamp(1, self.threads.max(1))
     }
 
     fn blocks_in_flight(self) -> usize {
@@ -85,10 +97,12 @@ pub fn compress_layer(
         let mut blocks = Blocks::new(to_workers, to_collector);
         for _ in 0..threads {
             scope.spawn(|| {
-                let mut deflater = Deflater::new(compression.level);
+                // A layer of one block needs only one of them.
+                let mut deflater = None;
                 loop {
                     let next = work.lock().map(|work| work.recv());
                     let Ok(Ok((block, answer))) = next else { return };
+                    let deflater = deflater.get_or_insert_with(|| Deflater::new(compression.level));
                     // The collector may have given up; then the next block finds out.
                     let _ = answer.send(deflater.deflate(&block));
                 }

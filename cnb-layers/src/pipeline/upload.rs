@@ -6,7 +6,7 @@ use super::{Compressed, Compression, compress_layer};
 use crate::{BlobWriter, Descriptor, ImageError, ImageTarget, Layer, LayerContent, LayerError};
 
 /// Blobs up to this size are kept until they are complete, and not sent when they are there already.
-const SMALL: usize = 1024 * 1024;
+pub(super) const SMALL: usize = 1024 * 1024;
 
 /// A layer is made again so often when the place it goes to breaks off.
 const ATTEMPTS: usize = 3;
