@@ -7,7 +7,7 @@ use std::{
 
 use crate::{archive, beneath::Beneath, limits::Limits};
 
-pub use crate::git::fuzzing::{conversation, gitmodules, lines};
+pub use crate::git::fuzzing::{conversation, gitmodules, lines, pack};
 
 /// Unpacks an archive of any kind beneath `dir`; returns whether it was one.
 pub fn unpack(bytes: &[u8], dir: &Path, strip: u32) -> bool {

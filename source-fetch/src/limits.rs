@@ -51,6 +51,16 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Whether so many bytes may come of so many that were received.
+    pub(crate) fn check_ratio(&self, unpacked: u64, received: u64) -> Result<(), LimitExceeded> {
+        match received > 0 && unpacked > SMALL && unpacked / received >= self.ratio {
+            true => Err(LimitExceeded::Ratio { limit: self.ratio }),
+            false => Ok(()),
+        }
+    }
+}
+
 /// A bound that a source went beyond.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -178,12 +188,6 @@ impl<'a> Spent<'a> {
                 limit: self.limits.unpacked,
             });
         }
-        let received = self.received.so_far();
-        if received > 0 && self.unpacked > SMALL && self.unpacked / received >= self.limits.ratio {
-            return Err(LimitExceeded::Ratio {
-                limit: self.limits.ratio,
-            });
-        }
-        Ok(())
+        self.limits.check_ratio(self.unpacked, self.received.so_far())
     }
 }

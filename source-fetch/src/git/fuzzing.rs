@@ -1,9 +1,15 @@
 //! What reads the bytes of git servers and repositories, for the fuzz targets.
 
+use std::{collections::BTreeMap, io};
+
+use git2::{ObjectType, Oid};
+
 use super::{
     gitmodules as modules,
     greeting::Greeting,
-    old_protocol, pkt_line,
+    old_protocol,
+    pack_scan::{Keep, PackScan},
+    pkt_line,
     protocol::{self, is_object_id},
 };
 
@@ -83,4 +89,41 @@ pub fn gitmodules(text: &str) -> usize {
         assert!(directory.components().all(is_plain), "{}", directory.display());
     }
     found.len()
+}
+
+/// Reads a pack in pieces of `size` bytes. Returns how many objects were kept.
+///
+/// # Panics
+/// When what was kept depends on where the pack was cut.
+pub fn pack(bytes: &[u8], size: usize) -> usize {
+    let scan = |size: usize| {
+        let mut kept = Kept::default();
+        let mut scan = PackScan::new(&mut kept);
+        let read = bytes.chunks(size.max(1)).try_for_each(|piece| scan.push(piece));
+        let is_all = read.and_then(|()| scan.finish());
+        (is_all.ok(), kept)
+    };
+    let (is_all, kept) = scan(size);
+    let (again, whole) = scan(bytes.len());
+    assert!(is_all == again && kept.0 == whole.0, "it matters where the pack is cut");
+    kept.0.len()
+}
+
+#[derive(Default)]
+struct Kept(BTreeMap<Oid, (ObjectType, Vec<u8>)>);
+
+impl Keep for &mut Kept {
+    fn keep(&mut self, kind: ObjectType, content: &[u8]) -> io::Result<Oid> {
+        let id = Oid::hash_object(kind, content).map_err(io::Error::other)?;
+        self.0.insert(id, (kind, content.to_owned()));
+        Ok(id)
+    }
+
+    fn has(&mut self, id: Oid) -> bool {
+        self.0.contains_key(&id)
+    }
+
+    fn content(&mut self, id: Oid) -> io::Result<(ObjectType, Vec<u8>)> {
+        self.0.get(&id).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 }

@@ -1,10 +1,14 @@
 //! A repository of this machine, read where it is; nothing of it is run.
 
-use std::io;
+use std::{collections::HashSet, io};
 
-use git2::{ObjectType, Oid, Repository, RepositoryOpenFlags};
+use git2::{ObjectType, Oid, PackBuilder, Repository, RepositoryOpenFlags};
 
-use super::{protocol::ListedRef, transport::TransportError, url::GitUrl};
+use super::{
+    protocol::ListedRef,
+    transport::{TransportError, Wanted},
+    url::GitUrl,
+};
 
 pub(super) struct LocalRepository {
     url: String,
@@ -65,10 +69,11 @@ impl LocalRepository {
         Ok(listed)
     }
 
-    /// Packs object `id`, and the commit that it leads to with all files.
+    /// Packs object `id` with all that it leads to but history, and without files unless everything is wanted.
     pub(super) fn pack(
         &self,
         id: &str,
+        wanted: Wanted,
         pack: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Vec<String>, TransportError> {
         let failed = |error| self.failed(error);
@@ -86,8 +91,16 @@ impl LocalRepository {
             let target = tag.target().map_err(failed)?;
             object = target;
         }
-        let commit = object.peel_to_commit().map_err(failed)?;
-        builder.insert_commit(commit.id()).map_err(failed)?;
+        let mut has_parents = false;
+        if let Some(commit) = object.as_commit() {
+            builder.insert_object(commit.id(), None).map_err(failed)?;
+            has_parents = commit.parent_count() > 0;
+        }
+        let tree = object.peel_to_tree().map_err(failed)?.id();
+        match wanted {
+            Wanted::Everything => builder.insert_tree(tree).map_err(failed)?,
+            Wanted::Trees(_) | Wanted::NoFiles => self.insert_trees(&mut builder, tree).map_err(failed)?,
+        }
         let mut stopped = None;
         let written = builder.foreach(|piece| match pack(piece) {
             Ok(()) => true,
@@ -103,7 +116,17 @@ impl LocalRepository {
             });
         }
         written.map_err(failed)?;
-        let has_parents = commit.parent_count() > 0;
-        Ok(has_parents.then(|| commit.id().to_string()).into_iter().collect())
+        Ok(has_parents.then(|| object.id().to_string()).into_iter().collect())
+    }
+
+    fn insert_trees(&self, builder: &mut PackBuilder<'_>, root: Oid) -> Result<(), git2::Error> {
+        let (mut seen, mut left) = (HashSet::from([root]), vec![root]);
+        while let Some(id) = left.pop() {
+            builder.insert_object(id, None)?;
+            let tree = self.repository.find_tree(id)?;
+            let trees = tree.iter().filter(|entry| entry.kind() == Some(ObjectType::Tree));
+            left.extend(trees.map(|entry| entry.id()).filter(|id| seen.insert(*id)));
+        }
+        Ok(())
     }
 }

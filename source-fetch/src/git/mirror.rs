@@ -20,6 +20,17 @@ use crate::{limits::Limits, sub_path::SubPath};
 /// What is in the directory can be removed at any time: it costs an exchange with the server to have it again.
 pub(super) struct Mirror {
     dir: PathBuf,
+    /// Whether it is for one answer only.
+    is_passing: bool,
+}
+
+/// One way to ask for what is missing.
+struct Rung {
+    wanted: Wanted,
+    /// A commit that need not be sent again.
+    have: Option<String>,
+    /// Whether files are kept, too, until the trees are known: the last resort, as it takes memory.
+    with_files: bool,
 }
 
 /// Which part of a commit's trees is asked about.
@@ -61,7 +72,12 @@ const MAX_TREES: usize = 1_000_000;
 
 impl Mirror {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir }
+        Self { dir, is_passing: false }
+    }
+
+    /// A mirror in a directory that is removed when it has answered.
+    pub(super) fn passing(dir: PathBuf) -> Self {
+        Self { dir, is_passing: true }
     }
 
     /// Answers from the mirror, or asks the server for the trees of `revision` first.
@@ -85,15 +101,27 @@ impl Mirror {
         };
         let mut ladder = self.ladder(question);
         let mut refusal = None;
-        while let Some((wanted, have)) = ladder.pop() {
+        while let Some(rung) = ladder.pop() {
+            let (wanted, have) = (rung.wanted, rung.have.as_deref());
             let mut remote = server.connected()?;
             if wanted != Wanted::Everything && !remote.filters() {
                 server.remote = Some(remote);
                 continue;
             }
             fs::create_dir_all(self.dir.join("objects/pack")).map_err(failed)?;
-            match objects::receive(&mut remote, &self.dir, revision, wanted, have.as_deref(), limits) {
-                Ok(_) => server.remote = Some(remote).filter(Remote::can_be_asked_again),
+            let received = if wanted == Wanted::Everything && !rung.with_files && remote.cuts_history(revision) {
+                objects::receive_trees(&mut remote, &self.dir, revision, have, limits)
+            } else {
+                objects::receive(&mut remote, &self.dir, revision, wanted, have, limits).map(|_| true)
+            };
+            match received {
+                Ok(is_all) => {
+                    server.remote = Some(remote).filter(Remote::can_be_asked_again);
+                    if is_all && wanted == Wanted::Everything && have.is_none() {
+                        // There is nothing more to be had.
+                        ladder.clear();
+                    }
+                }
                 Err(ReceiveError::Missing(_)) => return Ok(None),
                 Err(ReceiveError::Transport(error)) if !error.is_an_answer() => return Err(error),
                 Err(ReceiveError::Transport(error)) => {
@@ -108,7 +136,9 @@ impl Mirror {
             }
             refusal = None;
             let known = self.known(revision, question);
-            self.remember(revision, wanted).map_err(failed)?;
+            if !self.is_passing {
+                self.remember(revision, wanted).map_err(failed)?;
+            }
             if let Known::Answer(answer) = known {
                 return Ok(answer);
             }
@@ -120,18 +150,29 @@ impl Mirror {
         }
     }
 
-    /// What to ask for, the last first, each with a commit that need not be sent again.
-    fn ladder(&self, question: &Question<'_>) -> Vec<(Wanted, Option<String>)> {
+    /// What to ask for, the last first.
+    fn ladder(&self, question: &Question<'_>) -> Vec<Rung> {
+        let rung = |wanted, have| Rung {
+            wanted,
+            have,
+            with_files: false,
+        };
         let last = self.commits().pop();
-        let mut ladder = vec![(Wanted::Everything, None)];
+        let mut ladder = vec![
+            Rung {
+                with_files: true,
+                ..rung(Wanted::Everything, None)
+            },
+            rung(Wanted::Everything, None),
+        ];
         if last.is_some() {
-            ladder.push((Wanted::Everything, last.clone()));
+            ladder.push(rung(Wanted::Everything, last.clone()));
         }
-        ladder.push((Wanted::NoFiles, None));
+        ladder.push(rung(Wanted::NoFiles, None));
         if question.paths.is_everything() {
-            ladder.push((Wanted::Trees(question.depth.max(1)), None));
+            ladder.push(rung(Wanted::Trees(question.depth.max(1)), None));
         } else if last.is_some() {
-            ladder.push((Wanted::NoFiles, last));
+            ladder.push(rung(Wanted::NoFiles, last));
         }
         ladder
     }

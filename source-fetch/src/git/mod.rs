@@ -1,6 +1,7 @@
 //! Git repositories.
 
 mod channel;
+mod delta;
 mod fetch;
 pub(crate) mod fuzzing;
 mod git_dir;
@@ -9,9 +10,11 @@ mod greeting;
 mod http_channel;
 mod keychain;
 mod local;
+mod loose;
 mod mirror;
 mod objects;
 mod old_protocol;
+mod pack_scan;
 mod partial;
 mod path_filter;
 mod patient;

@@ -8,7 +8,11 @@ use std::{
 
 use git2::{Commit, Indexer, ObjectType, Odb, Oid, Repository};
 
-use super::transport::{Remote, TransportError, Wanted};
+use super::{
+    loose::Loose,
+    pack_scan::PackScan,
+    transport::{Remote, TransportError, Wanted},
+};
 use crate::{
     limits::{LimitExceeded, Limits},
     progress::Step,
@@ -51,33 +55,41 @@ pub(crate) fn receive(
     };
     let mut indexer = Indexer::new(None, &packs, 0o444, false).map_err(ReceiveError::Objects)?;
     indexer.progress(&mut tell);
-    let mut spent = Spent {
-        limits,
-        bytes: 0,
-        head: Vec::new(),
-        exceeded: None,
-    };
+    let mut spent = Spent::new(limits);
     let sent = remote.fetch(id, wanted, have, |piece| {
         spent.count(piece)?;
         indexer.write_all(piece)
     });
-    let shallow = match (sent, spent.exceeded) {
-        (_, Some(exceeded)) => return Err(ReceiveError::Limit(exceeded)),
-        (Ok(shallow), None) => shallow,
-        // `upload-pack: not our ref …` is how git says that there is no such object.
-        (Err(TransportError::Protocol { source, .. }), None) if source.to_string().contains("not our ref") => {
-            return Err(ReceiveError::Missing(source.to_string()));
-        }
-        (Err(_), None) if limits.cancel.load(Ordering::Relaxed) => {
-            return Err(ReceiveError::Limit(LimitExceeded::Cancelled));
-        }
-        (Err(error), None) => return Err(ReceiveError::Transport(error)),
-    };
+    let shallow = spent.sent(sent)?;
     indexer.commit().map_err(ReceiveError::Objects)?;
     Ok(Received {
         bytes: spent.bytes,
         shallow,
     })
+}
+
+/// Receives object `id` as [`receive`] does, but keeps no files, and so takes no more memory than one directory needs.
+///
+/// Returns whether all trees that were sent are here, for all that is known.
+pub(crate) fn receive_trees(
+    remote: &mut Remote,
+    git_dir: &Path,
+    id: &str,
+    have: Option<&str>,
+    limits: &Limits,
+) -> Result<bool, ReceiveError> {
+    std::fs::create_dir_all(git_dir.join("objects/pack")).map_err(ReceiveError::Io)?;
+    let mut scan = PackScan::new(Loose::open(git_dir).map_err(ReceiveError::Objects)?);
+    let mut spent = Spent::new(limits);
+    let sent = remote.fetch(id, Wanted::Everything, have, |piece| {
+        spent.count(piece)?;
+        scan.push(piece)?;
+        spent.grown(scan.inflated())
+    });
+    spent.sent(sent)?;
+    // What is wrong with the pack is the server's doing, as it is when libgit2 finds out.
+    scan.finish()
+        .map_err(|error| ReceiveError::Transport(remote.failed(error)))
 }
 
 struct Spent<'a> {
@@ -88,7 +100,43 @@ struct Spent<'a> {
     exceeded: Option<LimitExceeded>,
 }
 
-impl Spent<'_> {
+impl<'a> Spent<'a> {
+    fn new(limits: &'a Limits) -> Self {
+        Self {
+            limits,
+            bytes: 0,
+            head: Vec::new(),
+            exceeded: None,
+        }
+    }
+
+    /// Why nothing, or not everything, was sent.
+    fn sent(&self, sent: Result<Vec<String>, TransportError>) -> Result<Vec<String>, ReceiveError> {
+        match (sent, &self.exceeded) {
+            (_, Some(exceeded)) => Err(ReceiveError::Limit(exceeded.clone())),
+            (Ok(shallow), None) => Ok(shallow),
+            // `upload-pack: not our ref …` is how git says that there is no such object.
+            (Err(TransportError::Protocol { source, .. }), None) if source.to_string().contains("not our ref") => {
+                Err(ReceiveError::Missing(source.to_string()))
+            }
+            (Err(_), None) if self.limits.cancel.load(Ordering::Relaxed) => {
+                Err(ReceiveError::Limit(LimitExceeded::Cancelled))
+            }
+            (Err(error), None) => Err(ReceiveError::Transport(error)),
+        }
+    }
+
+    /// Looks at how much what was received has become.
+    fn grown(&mut self, inflated: u64) -> io::Result<()> {
+        match self.limits.check_ratio(inflated, self.bytes) {
+            Ok(()) => Ok(()),
+            Err(exceeded) => {
+                self.exceeded = Some(exceeded);
+                Err(io::Error::other("a limit was crossed"))
+            }
+        }
+    }
+
     fn count(&mut self, piece: &[u8]) -> io::Result<()> {
         self.bytes += piece.len() as u64;
         self.limits.progress.tell(Step::Received {

@@ -102,6 +102,11 @@ impl Advertisement {
         any.iter().any(|name| self.can(name)) || self.refs.iter().any(|listed| listed.id == id)
     }
 
+    /// Whether the server can leave history out.
+    pub(crate) fn cuts_history(&self) -> bool {
+        self.can("shallow")
+    }
+
     /// Whether the pack comes in bands, without which its end and errors can't be told apart.
     pub(crate) fn has_bands(&self) -> bool {
         self.can("side-band-64k") || self.can("side-band")
@@ -122,7 +127,7 @@ impl Advertisement {
                 capabilities.push_str(capability);
             }
         }
-        if depth == Depth::One && self.can("shallow") {
+        if depth == Depth::One && self.cuts_history() {
             capabilities.push_str(" shallow");
         }
         let filter = filter.filter(|_| self.can("filter"));
@@ -140,7 +145,7 @@ impl Advertisement {
         for id in ids {
             pkt_line::write_line(&mut request, &format!("want {id}{}", std::mem::take(&mut capabilities)));
         }
-        if depth == Depth::One && self.can("shallow") {
+        if depth == Depth::One && self.cuts_history() {
             pkt_line::write_line(&mut request, "deepen 1");
         }
         if let Some(filter) = filter {

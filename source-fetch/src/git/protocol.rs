@@ -102,8 +102,8 @@ impl Capabilities {
         pkt_line::write_line(&mut request, "ofs-delta");
         pkt_line::write_line(&mut request, "no-progress");
         // Of a commit that grew out of `have` only the steps between them come, if there are not too many.
-        let have = have.filter(|_| self.has("fetch", "shallow"));
-        if self.has("fetch", "shallow") {
+        let have = have.filter(|_| self.cuts_history());
+        if self.cuts_history() {
             pkt_line::write_line(&mut request, if have.is_some() { "deepen 50" } else { "deepen 1" });
         }
         if let Some(filter) = filter.filter(|_| self.filters()) {
@@ -117,6 +117,11 @@ impl Capabilities {
         pkt_line::write_line(&mut request, "done");
         pkt_line::write_flush(&mut request);
         request
+    }
+
+    /// Whether the server can leave history out.
+    pub(crate) fn cuts_history(&self) -> bool {
+        self.has("fetch", "shallow")
     }
 
     /// Whether the server can leave objects out.

@@ -97,7 +97,7 @@ pub fn resolve_git_with_tree(source: &GitSource, access: &Access, scratch: &Path
             remote: Some(remote),
             connect: &|| Remote::connect(&url, access),
         };
-        let mirror = Mirror::new(place.path().to_owned());
+        let mirror = Mirror::passing(place.path().to_owned());
         found.tree = mirror.answer(
             &found.revision,
             &question,

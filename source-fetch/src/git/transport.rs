@@ -238,7 +238,7 @@ impl Remote {
             Wanted::Trees(depth) => Some(format!("combine:blob:none+tree:{depth}")),
         };
         let (channel, greeting) = match &mut self.kind {
-            Kind::Local(repository) => return repository.pack(id, &mut pack),
+            Kind::Local(repository) => return repository.pack(id, wanted, &mut pack),
             Kind::Wire { channel, greeting } => (channel, &*greeting),
         };
         let failed = |error| protocol_error(&self.url, error);
@@ -273,6 +273,26 @@ impl Remote {
         }
     }
 
+    /// Whether only one commit is sent, or some, where one is asked for; else it is all of the history.
+    pub(crate) fn cuts_history(&self, id: &str) -> bool {
+        match &self.kind {
+            Kind::Wire {
+                greeting: Greeting::Version2(capabilities),
+                ..
+            } => capabilities.cuts_history(),
+            Kind::Wire {
+                greeting: Greeting::Older(found),
+                ..
+            } => found.gives(id) && found.cuts_history(),
+            Kind::Local(_) => true,
+        }
+    }
+
+    /// An answer that is no valid one.
+    pub(crate) fn failed(&self, source: io::Error) -> TransportError {
+        protocol_error(&self.url, source)
+    }
+
     /// Whether another question needs no other greeting.
     pub(crate) fn can_be_asked_again(&self) -> bool {
         match &self.kind {
@@ -288,7 +308,8 @@ impl Remote {
                 greeting: Greeting::Version2(capabilities),
                 ..
             } => capabilities.filters(),
-            _ => false,
+            Kind::Wire { .. } => false,
+            Kind::Local(_) => true,
         }
     }
 }
