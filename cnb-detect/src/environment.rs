@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, OsString};
-use std::fs;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::{Errno, read};
 
-use crate::os_text;
+use crate::{DirPath, os_text};
 
 /// Variables and their values.
 ///
@@ -142,12 +140,19 @@ impl Environment {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    fn bytes(&self, name: &OsStr) -> &[u8] {
-        self.0.get(name).map_or(&[], |value| value.as_bytes())
-    }
-
-    fn join(&mut self, name: OsString, parts: &[&[u8]]) {
-        self.0.insert(name, OsString::from_vec(parts.concat()));
+    /// Changes the bytes of a variable, which are none as long as it is not set.
+    fn change(&mut self, name: &OsStr, change: impl FnOnce(&mut Vec<u8>)) {
+        let with = |value: OsString| {
+            let mut bytes = value.into_vec();
+            change(&mut bytes);
+            OsString::from_vec(bytes)
+        };
+        match self.0.get_mut(name) {
+            Some(value) => *value = with(std::mem::take(value)),
+            None => {
+                self.0.insert(name.to_owned(), with(OsString::new()));
+            }
+        }
     }
 
     /// Returns the environment of one module: this one, with the platform's variables and the operator's build
@@ -176,134 +181,142 @@ impl Environment {
     /// # Errors
     /// When a file cannot be read; a missing directory is fine.
     pub fn apply_platform(&mut self, directory: &Path) -> Result<(), EnvFileError> {
-        for (name, content) in env_files(directory, false)? {
-            let current = self.bytes(&name);
-            if LISTS.iter().any(|list| name == *list) && !current.is_empty() {
-                let current = current.to_vec();
-                self.join(name, &[&content, b":", &current]);
-            } else {
-                self.join(name, &[&content]);
-            }
+        for (name, content) in env_files(directory.into(), false)?.unwrap_or_default() {
+            let list = LISTS.iter().any(|list| name == *list);
+            self.change(&name, |value| match list {
+                true => put_in_front(value, &content, b":"),
+                false => *value = content,
+            });
         }
         Ok(())
     }
 
     /// Applies the files of an environment directory in byte order of their names: what is in front of the first dot is
-    /// the variable, what is behind it the action.
+    /// the variable, what is behind it the action. Says whether there is such a directory.
     ///
     /// # Errors
     /// When a file cannot be read; a missing directory is fine.
-    pub fn apply(&mut self, directory: &Path, plain: Action) -> Result<(), EnvFileError> {
-        let files = env_files(directory, true)?;
+    pub fn apply<'a>(&mut self, directory: impl Into<DirPath<'a>>, plain: Action) -> Result<bool, EnvFileError> {
+        let Some(files) = env_files(directory.into(), true)? else {
+            return Ok(false);
+        };
         let delimiter = |name: &OsStr| {
-            let mut file = name.to_owned();
-            file.push(".delim");
             files
                 .iter()
-                .find(|(have, _)| *have == file)
+                .find(|(have, _)| have.as_bytes().strip_prefix(name.as_bytes()) == Some(b".delim"))
                 .map(|(_, content)| content.as_slice())
         };
         for (file, content) in &files {
             let mut parts = file.as_bytes().splitn(2, |byte| *byte == b'.');
-            let name = OsStr::from_bytes(parts.next().unwrap_or_default()).to_owned();
+            let name = OsStr::from_bytes(parts.next().unwrap_or_default());
             let action = match (parts.next(), plain) {
                 (None, Action::Override) => b"override".as_slice(),
                 (None, Action::Default) => b"default",
                 (Some(action), _) => action,
             };
-            let current = self.bytes(&name).to_vec();
             match action {
-                b"override" => self.join(name, &[content]),
-                b"default" | b"append" | b"prepend" | b"" if current.is_empty() => self.join(name, &[content]),
-                b"append" => {
-                    let delimiter = delimiter(&name).unwrap_or_default();
-                    self.join(name, &[&current, delimiter, content]);
-                }
-                b"prepend" => {
-                    let delimiter = delimiter(&name).unwrap_or_default();
-                    self.join(name, &[content, delimiter, &current]);
-                }
-                b"" => {
-                    let delimiter = delimiter(&name).unwrap_or(b":");
-                    self.join(name, &[content, delimiter, &current]);
-                }
+                b"override" => self.change(name, |value| value.clone_from(content)),
+                b"default" => self.change(name, |value| {
+                    if value.is_empty() {
+                        value.clone_from(content);
+                    }
+                }),
+                b"append" => self.change(name, |value| {
+                    if !value.is_empty() {
+                        value.extend_from_slice(delimiter(name).unwrap_or_default());
+                    }
+                    value.extend_from_slice(content);
+                }),
+                b"prepend" => self.change(name, |value| {
+                    put_in_front(value, content, delimiter(name).unwrap_or_default());
+                }),
+                b"" => self.change(name, |value| {
+                    put_in_front(value, content, delimiter(name).unwrap_or(b":"));
+                }),
                 _ => {}
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts the directories of a layer in front of the list variables they belong to, such as `bin` of `PATH`.
     ///
     /// # Errors
     /// When it cannot be seen whether a directory exists.
-    pub fn apply_layer_root(&mut self, layer: &Path, layer_use: LayerUse) -> Result<(), EnvFileError> {
+    pub fn apply_layer_root<'a>(
+        &mut self,
+        layer: impl Into<DirPath<'a>>,
+        layer_use: LayerUse,
+    ) -> Result<(), EnvFileError> {
+        let layer = layer.into();
         for (directory, variables) in layer_use.paths() {
-            let path = layer.join(directory);
-            match fs::metadata(&path) {
+            let path = layer.path().join(directory);
+            match layer.join(&path).stat() {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => {
+                Err(Errno::NOENT) => continue,
+                Err(error) => {
                     return Err(EnvFileError {
                         directory: None,
                         operation: "stat",
                         path,
-                        source,
+                        source: error.into(),
                     });
                 }
             }
             for variable in *variables {
-                let current = self.bytes(OsStr::new(variable)).to_vec();
-                let separator: &[u8] = if current.is_empty() { b"" } else { b":" };
-                self.join((*variable).into(), &[path.as_os_str().as_bytes(), separator, &current]);
+                self.change(OsStr::new(variable), |value| {
+                    put_in_front(value, path.as_os_str().as_bytes(), b":");
+                });
             }
         }
         Ok(())
     }
 }
 
-/// Reads the files of a directory in byte order of their names; directories and links to directories are skipped.
-fn env_files(directory: &Path, with_rules: bool) -> Result<Vec<(OsString, Vec<u8>)>, EnvFileError> {
-    let wrap = |operation: &'static str, path: &Path| {
-        let (directory, path) = (with_rules.then(|| directory.to_owned()), path.to_owned());
-        move |source| EnvFileError {
+/// Puts text in front of a value; the separator only if there was a value.
+fn put_in_front(value: &mut Vec<u8>, text: &[u8], separator: &[u8]) {
+    let separator = if value.is_empty() { &[] } else { separator };
+    value.splice(..0, text.iter().chain(separator).copied());
+}
+
+/// Name and content of each file of a directory.
+type Files = Vec<(OsString, Vec<u8>)>;
+
+/// Reads the files of a directory in byte order of their names; directories and links to directories are skipped. Without
+/// such a directory there is nothing.
+fn env_files(directory: DirPath<'_>, with_rules: bool) -> Result<Option<Files>, EnvFileError> {
+    let wrap = |operation: &'static str, path: PathBuf| {
+        let directory = with_rules.then(|| directory.path().to_owned());
+        move |source: Errno| EnvFileError {
             directory,
             operation,
             path,
-            source,
+            source: source.into(),
         }
     };
-    // Not by path: the launcher comes through here for each layer before a process starts.
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let handle = match open(directory, flags, Mode::empty()) {
-        Ok(handle) => handle,
-        Err(Errno::NOENT) => return Ok(Vec::new()),
-        Err(error) => return Err(wrap("open", directory)(error.into())),
+    let Some(listing) = directory
+        .list()
+        .map_err(|error| wrap("open", directory.path().to_owned())(error))?
+    else {
+        return Ok(None);
     };
-    let mut buffer = [MaybeUninit::uninit(); 8192];
-    let mut entries = RawDir::new(&handle, &mut buffer);
-    let mut files = Vec::new();
-    while let Some(entry) = entries.next() {
-        let entry = entry.map_err(|error| wrap("open", directory)(error.into()))?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        let kind = match entry.file_type() {
+    let mut files = Vec::with_capacity(listing.entries.len());
+    for (name, kind) in &listing.entries {
+        let path = || directory.path().join(OsStr::from_bytes(name.to_bytes()));
+        let kind = match *kind {
             FileType::Directory => continue,
             FileType::RegularFile => FileType::RegularFile,
-            _ if matches!(name.as_bytes(), b"." | b"..") => continue,
             _ => {
-                let found = statat(&handle, entry.file_name(), AtFlags::empty());
-                let found = found.map_err(|error| wrap("stat", &directory.join(name))(error.into()))?;
-                FileType::from_raw_mode(found.st_mode)
+                let found = statat(&listing.handle, name, AtFlags::empty());
+                FileType::from_raw_mode(found.map_err(|error| wrap("stat", path())(error))?.st_mode)
             }
         };
         if kind != FileType::Directory {
-            let content = read_file(&handle, entry.file_name(), kind);
-            let content = content.map_err(|error| wrap("open", &directory.join(name))(error.into()))?;
-            files.push((name.to_owned(), content));
+            let content = read_file(&listing.handle, name, kind).map_err(|error| wrap("open", path())(error))?;
+            files.push((OsStr::from_bytes(name.to_bytes()).to_owned(), content));
         }
     }
-    files.sort();
-    Ok(files)
+    Ok(Some(files))
 }
 
 /// Reads a whole file; of a regular one, less than asked for is all there is.

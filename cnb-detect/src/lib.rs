@@ -46,7 +46,8 @@
 //! - What image extensions want of the images: [`generate`].
 //! - Where buildpack executables run is the caller's choice: [`Runner`], on this machine [`HostRunner`], in tests
 //!   [`ScriptedRunner`]; what is run is a [`Command`], how it ended an [`Exit`], what it prints goes to an [`Output`].
-//! - Where buildpacks lie: [`ModuleStore`]. What they see: [`Environment`].
+//! - Where buildpacks lie: [`ModuleStore`]. What they see: [`Environment`], made from
+//!   directories ([`DirPath`], [`Listing`]).
 //! - The pure heart: [`resolve_plan`], from what modules provide and require to a plan.
 //! - What users read: [`Log`], [`Level`], [`MemoryLog`].
 //!
@@ -58,6 +59,7 @@
 mod command;
 mod descendants;
 mod detect;
+mod dir_path;
 mod dockerfile;
 mod environment;
 mod error;
@@ -77,6 +79,7 @@ mod temp;
 
 pub use command::{Captured, Command, Exit, Output, RunError, Runner};
 pub use detect::{DetectInputs, Detected, check_apis, detect, merge_system};
+pub use dir_path::{DirPath, Listing};
 pub use environment::{Action, EnvFileError, Environment, LayerUse};
 pub use error::{ApiError, DetectError};
 pub use explain::{

@@ -1,12 +1,12 @@
 //! From a chosen process to what is executed.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use cnb_detect::{Action, Environment, LayerUse};
+use cnb_detect::{Action, DirPath, EnvFileError, Environment, LayerUse, Listing};
 use cnb_order::BuildpackId;
 
 use super::look_path::look_path;
@@ -86,30 +86,10 @@ pub fn prepare(
         source,
     })?;
     let mut env = inputs.env.clone();
-    let layers = layers(metadata, inputs)?;
     let kind = (!chosen.kind.is_empty()).then_some(chosen.kind.as_str());
-    for buildpack in &layers {
-        for layer in buildpack {
-            env.apply_layer_root(layer, LayerUse::Launch)
-                .map_err(|source| LaunchError::Environment {
-                    what: "add layer root",
-                    source,
-                })?;
-        }
-        for layer in buildpack {
-            let mut directories = vec![layer.join("env"), layer.join("env.launch")];
-            directories.extend(kind.map(|kind| layer.join("env.launch").join(kind)));
-            for directory in directories {
-                env.apply(&directory, Action::Override)
-                    .map_err(|source| LaunchError::Environment {
-                        what: "add layer env",
-                        source,
-                    })?;
-            }
-        }
-    }
-    for layer in layers.iter().flatten() {
-        for program in files(layer, "exec.d", kind, "exec.d")? {
+    let layers = apply_layers(&mut env, buildpacks(metadata, inputs)?, kind)?;
+    for layer in &layers {
+        for program in files(&layer.join("exec.d"), kind, "exec.d")? {
             for (name, value) in exec_d.run(&program, &env, &inputs.app_dir)? {
                 env.set(name, value);
             }
@@ -119,8 +99,8 @@ pub fn prepare(
         direct(chosen, inputs, env)
     } else {
         let mut profiles = Vec::new();
-        for layer in layers.iter().flatten() {
-            profiles.extend(files(layer, "profile.d", kind, "find profiles")?);
+        for layer in &layers {
+            profiles.extend(files(&layer.join("profile.d"), kind, "find profiles")?);
         }
         shell_launch(metadata, chosen, inputs, env, profiles)
     }
@@ -165,8 +145,23 @@ pub(super) fn enter(directory: &Path) -> io::Result<()> {
     rustix::fs::access(directory, rustix::fs::Access::EXEC_OK).map_err(io::Error::from)
 }
 
-/// Returns the layer directories of each buildpack, in byte order of their names.
-fn layers(metadata: &LaunchMetadata, inputs: &LaunchInputs) -> Result<Vec<Vec<PathBuf>>, LaunchError> {
+/// The layers of one buildpack.
+struct Buildpack {
+    directory: PathBuf,
+    listing: Listing,
+    /// In byte order of their names.
+    layers: Vec<PathBuf>,
+}
+
+impl Buildpack {
+    /// Returns a path beneath the buildpack's directory, looked up from there.
+    fn at<'a>(&'a self, path: &'a Path) -> DirPath<'a> {
+        self.listing.beneath(&self.directory, path)
+    }
+}
+
+/// Returns the layers of each buildpack that has a directory.
+fn buildpacks(metadata: &LaunchMetadata, inputs: &LaunchInputs) -> Result<Vec<Buildpack>, LaunchError> {
     // A relative directory is one beneath the application, which is the working directory by then.
     let layers_dir = if inputs.layers_dir.is_relative() {
         fs::canonicalize(&inputs.app_dir)
@@ -178,59 +173,82 @@ fn layers(metadata: &LaunchMetadata, inputs: &LaunchInputs) -> Result<Vec<Vec<Pa
     let mut all = Vec::new();
     for (id, _) in &metadata.buildpacks {
         let directory = layers_dir.join(BuildpackId::from(id.as_str()).escaped());
-        let failed = |source| LaunchError::Layers {
-            directory: directory.clone(),
-            source,
-        };
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        let mut layers = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            if entry.file_type().map_err(failed)?.is_dir() {
-                layers.push(entry.path());
+        match DirPath::from(&directory).list() {
+            Ok(Some(listing)) => all.push(Buildpack {
+                layers: listing.directories().map(|name| directory.join(name)).collect(),
+                directory,
+                listing,
+            }),
+            Ok(None) => {}
+            Err(source) => {
+                return Err(LaunchError::Layers {
+                    directory,
+                    source: source.into(),
+                });
             }
         }
-        layers.sort();
-        all.push(layers);
     }
     Ok(all)
 }
 
-/// Returns the files of `<layer>/<name>`, then those of `<layer>/<name>/<kind>`, each in byte order.
-fn files(layer: &Path, name: &str, kind: Option<&str>, what: &'static str) -> Result<Vec<PathBuf>, LaunchError> {
-    let mut all = list(&layer.join(name), what)?;
-    if let Some(kind) = kind {
-        all.extend(list(&layer.join(name).join(kind), what)?);
-    }
-    Ok(all)
-}
-
-fn list(directory: &Path, what: &'static str) -> Result<Vec<PathBuf>, LaunchError> {
-    let failed = |source| LaunchError::List {
-        what,
-        directory: directory.to_owned(),
-        source,
-    };
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if !entry.file_type().map_err(failed)?.is_dir() {
-            files.push(entry.path());
+/// Applies all layers to the environment and returns them in order. The buildpacks' directories are closed then: programs of
+/// `exec.d` get a descriptor that those would be in the way of.
+fn apply_layers(
+    env: &mut Environment,
+    buildpacks: Vec<Buildpack>,
+    kind: Option<&str>,
+) -> Result<Vec<PathBuf>, LaunchError> {
+    for buildpack in &buildpacks {
+        for layer in &buildpack.layers {
+            env.apply_layer_root(buildpack.at(layer), LayerUse::Launch)
+                .map_err(|source| LaunchError::Environment {
+                    what: "add layer root",
+                    source,
+                })?;
+        }
+        for layer in &buildpack.layers {
+            apply_files(env, buildpack, layer, kind).map_err(|source| LaunchError::Environment {
+                what: "add layer env",
+                source,
+            })?;
         }
     }
-    files.sort_by(|a, b| {
-        a.file_name()
-            .unwrap_or(OsStr::new(""))
-            .cmp(b.file_name().unwrap_or(OsStr::new("")))
-    });
+    Ok(buildpacks.into_iter().flat_map(|buildpack| buildpack.layers).collect())
+}
+
+/// Applies the environment files of a layer: those for all phases, those for launch, those for this type of process.
+fn apply_files(
+    env: &mut Environment,
+    buildpack: &Buildpack,
+    layer: &Path,
+    kind: Option<&str>,
+) -> Result<(), EnvFileError> {
+    env.apply(buildpack.at(&layer.join("env")), Action::Override)?;
+    let launch = layer.join("env.launch");
+    let there = env.apply(buildpack.at(&launch), Action::Override)?;
+    if let Some(kind) = kind.filter(|_| there) {
+        env.apply(buildpack.at(&launch.join(kind)), Action::Override)?;
+    }
+    Ok(())
+}
+
+/// Returns the files of `directory`, then those of `directory/<kind>`, each in byte order.
+fn files(directory: &Path, kind: Option<&str>, what: &'static str) -> Result<Vec<PathBuf>, LaunchError> {
+    let mut files = Vec::new();
+    let of_kind = kind.map(|kind| directory.join(kind));
+    for directory in [Some(directory), of_kind.as_deref()].into_iter().flatten() {
+        match DirPath::from(directory).list() {
+            Ok(Some(listing)) => files.extend(listing.files().map(|name| directory.join(name))),
+            // Nor is there anything beneath it.
+            Ok(None) => break,
+            Err(source) => {
+                return Err(LaunchError::List {
+                    what,
+                    directory: directory.to_owned(),
+                    source: source.into(),
+                });
+            }
+        }
+    }
     Ok(files)
 }

@@ -8,7 +8,8 @@ mod case;
 mod replay;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -131,10 +132,12 @@ fn check_buildpack_apis(metadata: &LaunchMetadata) -> Result<(), String> {
 
 /// The environment as the kernel passed it, with empty names; without `/proc`, as the standard library sees it.
 fn container_environment() -> Vec<(OsString, OsString)> {
-    let Ok(raw) = std::fs::read("/proc/self/environ") else {
-        return std::env::vars_os().collect();
-    };
-    entries(&raw)
+    // The kernel does not say how long it is.
+    let mut raw = Vec::with_capacity(16 * 1024);
+    match File::open("/proc/self/environ").and_then(|mut file| file.read_to_end(&mut raw)) {
+        Ok(_) => entries(&raw),
+        Err(_) => std::env::vars_os().collect(),
+    }
 }
 
 /// Reads the kernel's form of an environment: `name=value`, each with a NUL behind it.
