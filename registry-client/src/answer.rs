@@ -1,10 +1,10 @@
 //! How answers of registries are read.
 
-use std::{io, time::Duration};
+use std::io;
 
 use http::{
     HeaderMap, Response,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use registry_auth::Digest;
 use serde_json::Value;
@@ -13,6 +13,7 @@ use crate::{
     body::AnswerBody,
     error::{Reason, ServerError},
     http_error::HttpError,
+    retry_after::RetryAfter,
 };
 
 /// The largest manifest that is read.
@@ -27,7 +28,7 @@ pub(crate) fn failure(answer: Response<AnswerBody>) -> Reason {
     Reason::Status {
         status: parts.status,
         errors: server_errors(&parts.headers, &body),
-        retry_after: retry_after(&parts.headers),
+        retry_after: parts.extensions.get::<RetryAfter>().map(|wait| wait.0),
     }
 }
 
@@ -58,12 +59,6 @@ fn server_errors(headers: &HeaderMap, body: &[u8]) -> Vec<ServerError> {
         message: clean(line),
     });
     error.into_iter().collect()
-}
-
-/// Reads a `Retry-After` of seconds; the form of a date is not used by registries.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Returns the media type without its parameters; empty if there is none.

@@ -262,7 +262,7 @@ impl Client {
     ///
     /// # Errors
     /// When the registry does not take it, or reading fails. What was sent cannot be repeated from here: after a
-    /// retryable error, start again with a new reader.
+    /// retryable error (a break, or a token that expired meanwhile), start again with a new reader.
     pub fn stream_blob(
         &self,
         repository: &Repository,

@@ -110,6 +110,9 @@ pub enum Reason {
         /// What came instead: a digest, or a size.
         found: String,
     },
+    /// The registry no longer took the token while bytes were sent that can't be sent again from here.
+    #[error("the token expired while the bytes were sent; start again, with a new one")]
+    Expired,
     /// What was to be sent could not be read, or is not what it should be.
     #[error("cannot read what is to be pushed")]
     Local(#[source] io::Error),
@@ -224,6 +227,7 @@ impl RegistryError {
             }
             Reason::Http(error) => error.kind.is_retryable(),
             Reason::Token(error) => error.status().is_some_and(is_retryable_status),
+            Reason::Expired => true,
             _ => false,
         }
     }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 /// Up to this many bytes are hashed by whoever reads them: a thread would cost more than it gives.
 const ALONE: u64 = 4 << 20;
 /// How many bytes are handed over at a time.
-const BLOCK: usize = 256 << 10;
+const BLOCK: usize = 512 << 10;
 /// How many blocks there are, in hand and on the way together.
 const BLOCKS: usize = 4;
 

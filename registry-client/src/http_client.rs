@@ -10,12 +10,12 @@ use registry_auth::{Origin, Scheme};
 
 use crate::{
     agent::Agents,
-    answer,
     body::{AnswerBody, Body},
     http_error::{HttpError, HttpErrorKind},
     limits::Limiter,
     location,
     policy::HttpPolicy,
+    retry_after::RetryAfter,
     terms::RequestTerms,
 };
 
@@ -90,11 +90,13 @@ impl Http {
         };
         let terms = request.extensions().get::<RequestTerms>().cloned().unwrap_or_default();
         let permit = self.limiter.enter(&self.policy, &host, request.method(), &terms)?;
-        let answer = self.transport.send(request)?;
-        if answer.status() == StatusCode::TOO_MANY_REQUESTS
-            && let Some(time) = answer::retry_after(answer.headers())
-        {
-            self.limiter.pause(&permit, time);
+        terms.time_left(&host, &*self.policy.clock)?;
+        let mut answer = self.transport.send(request)?;
+        if let Some(wait) = RetryAfter::read(answer.headers(), self.policy.clock.now()) {
+            if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+                self.limiter.pause(&permit, wait.0);
+            }
+            answer.extensions_mut().insert(wait);
         }
         Ok(answer.map(|body| body.holding(permit)))
     }

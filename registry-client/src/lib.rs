@@ -56,6 +56,7 @@ mod proxy;
 mod push;
 mod resolver;
 mod retry;
+mod retry_after;
 mod session;
 mod tags;
 mod terms;

@@ -174,7 +174,7 @@ impl fmt::Debug for ProxyPolicy {
 /// When and how often a failed request is tried again.
 ///
 /// Tried again are: connections that fail or break, and the statuses 408, 429, 499, 500, 502, 503, 504 and 522.
-/// A `Retry-After` is obeyed when it fits into the budget.
+/// A `Retry-After` (seconds or a date) is obeyed when it fits into the budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How often a request is sent at most, the first time included.

@@ -163,9 +163,9 @@ pub(crate) fn stream(
     session.run(
         &call.once(),
         |_| {
-            let gone = || Reason::Local(io::Error::other("the bytes have been sent and cannot be sent again"));
             let request = Request::patch(upload.clone()).header(CONTENT_TYPE, BYTES);
-            build(request.body(Body::streamed(bytes.take().ok_or_else(gone)?)))
+            // It is made a second time only after a challenge.
+            build(request.body(Body::streamed(bytes.take().ok_or(Reason::Expired)?)))
         },
         |address, answer| match answer.status() {
             StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => next(address, &answer),

@@ -34,7 +34,7 @@ impl<'a> Attempts<'a> {
             return false;
         }
         let wait = asked.unwrap_or_else(|| self.next_wait());
-        if self.waited + wait > self.policy.budget {
+        if self.waited.saturating_add(wait) > self.policy.budget {
             return false;
         }
         match self.terms.time_left("", self.clock) {
@@ -101,6 +101,14 @@ mod tests {
             .map(Duration::as_millis)
             .collect();
         assert_eq!(waits, [500, 1500, 4500]);
+    }
+
+    #[test]
+    fn a_wait_for_ever_is_not_begun() {
+        let (policy, clock) = (RetryPolicy::default(), Recorder::default());
+        let mut attempts = Attempts::new(&policy, &clock, RequestTerms::default());
+        assert!(attempts.wait(Some(Duration::from_secs(1)), |_| ()));
+        assert!(!attempts.wait(Some(Duration::MAX), |_| ()));
     }
 
     #[test]

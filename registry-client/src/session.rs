@@ -146,7 +146,8 @@ impl Session {
             scopes: scopes.into(),
             retry: true,
             follow: true,
-            until: limit.map(|limit| policy.clock.now() + limit),
+            // Beyond the end of time there is no limit.
+            until: limit.and_then(|limit| policy.clock.now().checked_add(limit)),
         }
     }
 
@@ -187,8 +188,8 @@ impl Session {
     fn small_terms(&self, call: &Call<'_>) -> RequestTerms {
         let policy = self.http.policy();
         let mut terms = self.request_terms(call);
-        let general = policy.clock.now() + policy.operation_timeout;
-        terms.until = Some(terms.until.map_or(general, |until| until.min(general)));
+        let general = policy.clock.now().checked_add(policy.operation_timeout);
+        terms.until = terms.until.into_iter().chain(general).min();
         terms
     }
 

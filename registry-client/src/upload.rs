@@ -145,6 +145,8 @@ pub struct StreamedUpload {
     session: Arc<Session>,
     repository: Repository,
     upload: Option<Uri>,
+    /// When it must be finished.
+    until: Option<SystemTime>,
 }
 
 impl StreamedUpload {
@@ -157,6 +159,9 @@ impl StreamedUpload {
             session: Arc::clone(session),
             repository: repository.clone(),
             upload: None,
+            until: session
+                .call(repository, Operation::PushBlob(None), Scope::push(repository))
+                .until,
         };
         let upload = push::start(session, &streamed.call())?;
         streamed.upload = Some(upload.clone());
@@ -177,8 +182,12 @@ impl StreamedUpload {
 
     fn call(&self) -> Call<'_> {
         let repository = &self.repository;
-        self.session
-            .call(repository, Operation::PushBlob(None), Scope::push(repository))
+        Call {
+            until: self.until,
+            ..self
+                .session
+                .call(repository, Operation::PushBlob(None), Scope::push(repository))
+        }
     }
 }
 

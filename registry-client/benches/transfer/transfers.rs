@@ -33,26 +33,36 @@ pub(crate) fn manifest() -> Vec<u8> {
 }
 
 /// Does one transfer and tells how long it took.
-pub(crate) fn run(kind: &str, address: &str, digest: &str) -> Duration {
+pub(crate) fn run(kind: &str, address: &str, path: &str, digest: &str) -> Duration {
     let digest: Digest = digest.parse().expect("a digest");
     let policy = HttpPolicy {
         plain_http_hosts: vec![address.to_owned()],
         ..HttpPolicy::default()
     };
     let client = Client::new(policy, Arc::new(AnonymousKeychain)).expect("the policy is good");
-    let repository: Repository = format!("{address}/team/app").parse().expect("a repository");
+    let repository: Repository = format!("{address}/{path}").parse().expect("a repository");
     let agent = ureq::Agent::new_with_defaults();
     let started = Instant::now();
     match kind {
         "pull-bare" => {
-            let answer = agent.get(format!("http://{address}/v2/team/app/blobs/{digest}")).call();
+            let answer = agent.get(format!("http://{address}/v2/{path}/blobs/{digest}")).call();
             let body = answer.expect("it answers").into_body();
             drain(&mut body.into_with_config().limit(u64::MAX).reader());
         }
         "pull" => drain(&mut client.blob(&repository, &digest).expect("it answers")),
         "push-bare" => {
+            let begun = agent
+                .post(format!("http://{address}/v2/{path}/blobs/uploads/"))
+                .send_empty();
+            let begun = begun.expect("it answers");
+            let place = begun.headers()["location"].to_str().expect("an address");
+            let place = match place.strip_prefix('/') {
+                Some(rest) => format!("http://{address}/{rest}"),
+                None => place.to_owned(),
+            };
+            let sign = if place.contains('?') { '&' } else { '?' };
             let request = agent
-                .put(format!("http://{address}/up"))
+                .put(format!("{place}{sign}digest={digest}"))
                 .header("content-length", SIZE.to_string());
             request
                 .send(SendBody::from_owned_reader(Repeated::new()))

@@ -2,33 +2,35 @@
 
 use std::{
     io::{self, Read, Write},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use registry_auth::{AnonymousKeychain, Digest, Repository};
-use registry_client::{Client, Clock, Http, HttpPolicy, RegistryError, Transport};
+use registry_client::{Client, Clock, Http, HttpPolicy, Reason, RegistryError, Transport};
 use sha2::{Digest as _, Sha256};
 
 use crate::script::{Answer, Script};
 
-/// Time stands still and nobody waits.
-#[derive(Debug)]
-struct NoTime;
+/// Nobody waits: time goes on by as much as was to be waited.
+#[derive(Debug, Default)]
+struct NoTime(Mutex<Duration>);
 
 impl Clock for NoTime {
     fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH
+        SystemTime::UNIX_EPOCH + *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sleep(&self, _: Duration) {}
+    fn sleep(&self, time: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += time;
+    }
 }
 
 fn start(answers: Vec<Answer>) -> (Arc<Script>, Client, Repository) {
     let script = Arc::new(Script::new(answers));
     let policy = HttpPolicy {
         upload_chunk: 10,
-        clock: Arc::new(NoTime),
+        clock: Arc::new(NoTime::default()),
         ..HttpPolicy::default()
     };
     let http = Http::with_transport(&policy, Arc::clone(&script) as Arc<dyn Transport>);
@@ -165,6 +167,31 @@ fn a_wait_that_the_registry_asks_for_is_within_the_budget_or_not_begun() {
 }
 
 #[test]
+fn a_wait_until_a_date_is_one_by_the_registrys_own_clock() {
+    let busy = |until: &str| {
+        let date = ("date", "Sun, 06 Nov 1994 08:00:00 GMT".to_owned());
+        (429, vec![date, ("retry-after", until.to_owned())], Vec::new())
+    };
+    let answers = vec![busy("Sun, 06 Nov 1994 08:00:40 GMT"), status(404)];
+    let (script, client, repository) = start(answers);
+    let before = client.http().policy().clock.now();
+    assert_eq!(client.has_blob(&repository, &digest(b"x")).expect("it answers"), None);
+    let waited = client
+        .http()
+        .policy()
+        .clock
+        .now()
+        .duration_since(before)
+        .expect("time goes on");
+    assert_eq!((waited.as_secs(), script.seen().len()), (40, 2));
+    let (script, client, repository) = start(vec![busy("Sun, 06 Nov 1994 09:00:00 GMT")]);
+    let error = client
+        .has_blob(&repository, &digest(b"x"))
+        .expect_err("an hour is too long");
+    assert_eq!((error.status(), script.seen().len()), (Some(429), 1));
+}
+
+#[test]
 fn the_upload_that_a_refused_mount_began_is_used() {
     let (script, client, repository) = start(vec![goes_on(202, "/up/m", "0-0"), status(404), status(201)]);
     let from = "reg.example.com/base/run".parse().expect("a repository");
@@ -178,4 +205,82 @@ fn the_upload_that_a_refused_mount_began_is_used() {
         .push_blob(&repository, &digest(b"x"), 1, &mut open)
         .expect("it is taken");
     assert_eq!(sent(&script).last().map(String::as_str), Some("PUT /up/m x"));
+}
+
+#[test]
+fn a_token_that_expires_while_bytes_are_streamed_is_told_and_the_next_attempt_has_a_new_one() {
+    let challenge = || {
+        let text = r#"Bearer realm="https://reg.example.com/token",scope="repository:team/app:pull,push""#;
+        (401, vec![("www-authenticate", text.to_owned())], Vec::new())
+    };
+    let token = |text: &str| (200, Vec::new(), format!(r#"{{"token": "{text}"}}"#).into_bytes());
+    let (script, client, repository) = start(vec![
+        challenge(),
+        token("first"),
+        goes_on(202, "/up/1", "0-0"),
+        challenge(),
+        // The upload is given up, with a new token.
+        token("second"),
+        status(204),
+        goes_on(202, "/up/2", "0-0"),
+        goes_on(202, "/up/2", "0-4"),
+        status(201),
+    ]);
+    let bytes = || io::Cursor::new(b"layer".to_vec());
+    let error = client.stream_blob(&repository, bytes()).expect_err("it has expired");
+    assert!(
+        matches!(error.reason(), Reason::Expired) && error.is_retryable(),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("start again"), "{error}");
+    let upload = client.stream_blob(&repository, bytes()).expect("it is sent again");
+    upload.finish(&digest(b"layer")).expect("it is taken");
+    let used: Vec<_> = script
+        .seen()
+        .iter()
+        .filter_map(|(_, text)| {
+            let token = text
+                .lines()
+                .find_map(|line| line.strip_prefix("authorization: Bearer "))?;
+            Some(format!("{} {token}", text.split(' ').next()?))
+        })
+        .collect();
+    let expected = [
+        "POST first",
+        "PATCH first",
+        "DELETE second",
+        "POST second",
+        "PATCH second",
+        "PUT second",
+    ];
+    assert_eq!(used, expected);
+}
+
+#[test]
+fn the_time_of_a_streamed_upload_is_counted_from_its_begin_to_its_end() {
+    /// Takes a minute to be read.
+    struct Slow(Arc<dyn Clock>, bool);
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.sleep(Duration::from_secs(60));
+            let count = usize::from(!std::mem::replace(&mut self.1, true));
+            buffer[..count].fill(b'x');
+            Ok(count)
+        }
+    }
+    let goes_on = |range| goes_on(202, "/up/1", range);
+    for (limit, in_time) in [(121, true), (120, false)] {
+        let (_, client, repository) = start(vec![goes_on("0-0"), goes_on("0-1"), status(201)]);
+        let limited = client.with_time_limit(Duration::from_secs(limit));
+        let clock = Arc::clone(&client.http().policy().clock);
+        let upload = limited
+            .stream_blob(&repository, Slow(clock, false))
+            .expect("it is sent");
+        let finished = upload.finish(&digest(b"x"));
+        assert_eq!(
+            finished.as_ref().err().is_some_and(RegistryError::is_deadline),
+            !in_time,
+            "{finished:?}"
+        );
+    }
 }
