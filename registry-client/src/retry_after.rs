@@ -40,8 +40,7 @@ const MONTHS: [&str; 12] = [
 fn http_date(text: &str) -> Option<SystemTime> {
     let words: Vec<_> = text.split([' ', ',', '-']).filter(|word| !word.is_empty()).collect();
     let (day, month, year, time) = match *words.as_slice() {
-        [_, day, month, year, time, "GMT"] => (day, month, year, time),
-        [_, month, day, time, year] => (day, month, year, time),
+        [_, day, month, year, time, "GMT"] | [_, month, day, time, year] => (day, month, year, time),
         _ => return None,
     };
     let month = MONTHS.iter().position(|name| *name == month)?;
