@@ -39,9 +39,8 @@ const MONTHS: [&str; 12] = [
 /// `Sun Nov  6 08:49:37 1994`.
 fn http_date(text: &str) -> Option<SystemTime> {
     let words: Vec<_> = text.split([' ', ',', '-']).filter(|word| !word.is_empty()).collect();
-    let (day, month, year, time) = match *words.as_slice() {
-        [_, day, month, year, time, "GMT"] | [_, month, day, time, year] => (day, month, year, time),
-        _ => return None,
+    let ([_, day, month, year, time, "GMT"] | [_, month, day, time, year]) = *words.as_slice() else {
+        return None;
     };
     let month = MONTHS.iter().position(|name| *name == month)?;
     let year = match (number(year)?, year.len()) {
