@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::cache::{ExtractError, LayerPlace, extract_sbom, is_whole};
 use crate::layer::decompressed;
 use crate::metadata::{Analyzed, AnalyzedRunImage, LifecycleMetadata, RunToml, StackToml, TargetMetadata, labels};
-use crate::phase::{Log, LogExt as _, PlatformApi};
+use crate::phase::{Home, Log, LogExt as _, PlatformApi};
 use crate::{DiffId, Image, ImageError, ImageSource, ImageTarget, Platform, RegistryAccess};
 
 /// What an analysis works on.
@@ -32,6 +32,8 @@ pub struct AnalyzeInputs<'a> {
     pub root: &'a Path,
     /// The machine to choose images of an index for.
     pub platform: &'a Platform,
+    /// Where the images are.
+    pub home: Home<'a>,
 }
 
 /// Why an analysis failed.
@@ -164,12 +166,12 @@ pub fn analyze(
         ..Analyzed::default()
     };
     if let Some(image) = &previous {
-        let pinned = previous_reference.with_digest(image.digest());
-        log.debug(format_args!("Found image with identifier {:?}", pinned.to_string()));
+        let pinned = inputs.home.name(&previous_reference.with_digest(image.digest()));
+        log.debug(format_args!("Found image with identifier {pinned:?}"));
         let label = image.label(labels::LIFECYCLE_METADATA).unwrap_or_default();
         // Without knowledge of its layers, nothing of the image can be used.
         if let Ok(metadata) = LifecycleMetadata::from_label(label) {
-            analyzed.previous_image = Some(pinned.to_string());
+            analyzed.previous_image = Some(pinned);
             analyzed.metadata = metadata;
         }
         let sbom = analyzed.metadata.sbom.as_deref().filter(|sha| !sha.is_empty());
@@ -255,7 +257,8 @@ fn whole(
         log.info(format_args!("Image with name {:?} not found", inputs.previous_image));
         return Ok(None);
     };
-    if is_whole(&image, reference, target).map_err(AnalyzeError::PreviousImage)? {
+    // One on disk may lack the layers of its run image.
+    if inputs.home != Home::Registry || is_whole(&image, reference, target).map_err(AnalyzeError::PreviousImage)? {
         return Ok(Some(image));
     }
     log.info(format_args!(
@@ -299,7 +302,7 @@ fn describe(
 ) -> Result<AnalyzedRunImage, AnalyzeError> {
     let since_0_12 = inputs.api.at_least(12);
     let pinned = if let Some(image) = image {
-        let pinned = reference.with_digest(image.digest()).to_string();
+        let pinned = inputs.home.name(&reference.with_digest(image.digest()));
         log.debug(format_args!("Found image with identifier {pinned:?}"));
         pinned
     } else {

@@ -23,7 +23,7 @@
 //! - Values: [`Image`] (of a [`Manifest`] and an [`ImageConfig`]), [`Descriptor`], [`Platform`]; [`DiffId`] is of
 //!   uncompressed, [`Digest`] of stored bytes. A new one is an [`ImageDraft`].
 //! - Where images are: [`ImageSource`] and [`ImageTarget`]; implemented by [`RegistryStore`], [`LayoutStore`],
-//!   [`MemoryStore`].
+//!   [`LayoutImages`], [`MemoryStore`].
 //! - Making layers, in one pass: [`LayerContent`] ([`LayerBuilder`], [`Tree`], …) through [`compress_layer`] or
 //!   [`upload_layer`]; the bytes of archives: [`tar`].
 //! - Whole images: [`copy_image`], [`push_image`], [`unpack()`], [`validate()`], [`BaseImage`]; builders, buildpackages
@@ -89,8 +89,8 @@ pub use pipeline::{Compressed, Compression, UploadError, compress_layer, upload_
 pub use registry_auth::{Digest, Reference, Repository};
 pub use save::SaveError;
 pub use store::{
-    BlobWriter, ImageError, ImageSource, ImageTarget, LayoutStore, MemoryStore, OpenBlob, RegistryStore, StoreEvent,
-    push_image,
+    BlobWriter, ImageError, ImageSource, ImageTarget, LayoutImages, LayoutStore, MemoryStore, OpenBlob, RegistryStore,
+    StoreEvent, push_image,
 };
 pub use timestamp::{InvalidTimestamp, Timestamp};
 pub use unpack::{DeviceFiles, UnpackError, UnpackOptions, UnpackOwners, unpack, unpack_tar};

@@ -28,6 +28,18 @@ const WAITS: [(u64, &str); 5] = [
     (2000, "2s"),
 ];
 
+/// Opens an image that must be there and have layers.
+pub(crate) fn open_once(
+    reference: &Reference,
+    source: &dyn ImageSource,
+    platform: &Platform,
+) -> Result<Image, OpenError> {
+    let image = source.image(reference, platform)?;
+    image
+        .filter(|image| image.top_layer().is_some())
+        .ok_or(OpenError::NoLayers)
+}
+
 /// Opens an image that must be there and have layers; tries again while it is not, because another
 /// program may be pushing it right now.
 pub(crate) fn open_base(
@@ -39,16 +51,16 @@ pub(crate) fn open_base(
 ) -> Result<Image, OpenError> {
     let mut retries = 0;
     loop {
-        let error = match source.image(reference, platform) {
-            Ok(Some(image)) if image.top_layer().is_some() => {
+        let error = match open_once(reference, source, platform) {
+            Ok(image) => {
                 if retries > 0 {
                     log.info(format_args!("Successfully opened remote image after {retries} retries"));
                 }
                 return Ok(image);
             }
-            Ok(_) => OpenError::NoLayers,
+            Err(error @ OpenError::NoLayers) => error,
             // The store has tried again already where that may help.
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let Some((millis, text)) = WAITS.get(retries) else {
             return Err(error);

@@ -32,6 +32,29 @@ impl fmt::Display for PlatformApi {
     }
 }
 
+/// Where the images of a build are, which decides how documents and logs name them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Home<'a> {
+    /// In registries.
+    #[default]
+    Registry,
+    /// On disk, each as an OCI layout of its own (see [`LayoutImages`](crate::LayoutImages)).
+    Layout {
+        /// The tag or digest in the name that the user gave the image; the manifest carries it as an annotation.
+        ref_name: &'a str,
+    },
+}
+
+impl Home<'_> {
+    /// Returns the name of an image in documents.
+    pub(crate) fn name(self, reference: &registry_auth::Reference) -> String {
+        match self {
+            Self::Registry => reference.to_string(),
+            Self::Layout { .. } => crate::LayoutImages::name(reference),
+        }
+    }
+}
+
 /// How important a line of a phase's log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {

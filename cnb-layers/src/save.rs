@@ -3,7 +3,7 @@
 use registry_auth::{Reference, Repository};
 
 use crate::metadata::Report;
-use crate::phase::{Log, LogExt as _, with_causes};
+use crate::phase::{Home, Log, LogExt as _, with_causes};
 use crate::store::push_config;
 use crate::{Digest, Image, ImageError, ImageSource, ImageTarget, Layer, copy_layers};
 
@@ -28,19 +28,34 @@ fn list(failures: &[(String, String)]) -> String {
         .join(",")
 }
 
+/// What is saved, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Saving<'a> {
+    pub(crate) image: &'a Image,
+    pub(crate) layers: &'a [Placed],
+    pub(crate) names: &'a [String],
+    pub(crate) home: Home<'a>,
+    /// What one of the names is known to mean now.
+    pub(crate) current: Option<(&'a Reference, &'a Digest)>,
+}
+
 /// Saves the image under each name, logs what became of each, and returns the report.
 ///
-/// A name that fails does not keep the others from being tried. `current` is what one of the names is known to mean
-/// now.
+/// A name that fails does not keep the others from being tried.
 pub(crate) fn save(
-    image: &Image,
-    layers: &[Placed],
-    names: &[String],
-    current: Option<(&Reference, &Digest)>,
+    saving: Saving<'_>,
     source: &dyn ImageSource,
     target: &dyn ImageTarget,
     log: &dyn Log,
 ) -> Result<Report, SaveError> {
+    let Saving {
+        image,
+        names,
+        home,
+        current,
+        ..
+    } = saving;
+    let layers = &present(saving.layers, home, target);
     log.info(format_args!("Saving {}...", names.first().map_or("", String::as_str)));
     let mut failures = Vec::new();
     let mut outcomes = Vec::new();
@@ -51,7 +66,10 @@ pub(crate) fn save(
         }
         outcomes.push((name, saved));
     }
-    log.info(format_args!("*** Images ({}):", image.digest()));
+    match (home, names.first()) {
+        (Home::Layout { .. }, Some(name)) => log.info(format_args!("*** Images ({name}@{}):", image.digest())),
+        _ => log.info(format_args!("*** Images ({}):", image.digest())),
+    }
     let mut report = Report::default();
     for (name, saved) in outcomes {
         match saved {
@@ -62,15 +80,26 @@ pub(crate) fn save(
             Err(problem) => log.info(format_args!("      {name} - {problem}")),
         }
     }
-    report.digest = image.digest().to_string();
+    if home == Home::Registry {
+        report.digest = image.digest().to_string();
+    }
     report.manifest_size = image.manifest_json().len() as u64;
-    log.debug(format_args!("\n*** Digest: {}", report.digest));
+    log.debug(format_args!("\n*** Digest: {}", image.digest()));
     log.debug(format_args!("\n*** Manifest Size: {}", report.manifest_size));
     if failures.is_empty() {
         Ok(report)
     } else {
         Err(SaveError(failures))
     }
+}
+
+/// Returns the layers that can be saved: in a layout, those of a run image whose blobs are missing are left out.
+fn present(layers: &[Placed], home: Home<'_>, target: &dyn ImageTarget) -> Vec<Placed> {
+    let is_there = |placed: &&Placed| {
+        let digest = &placed.layer.descriptor.digest;
+        home == Home::Registry || target.has_blob(placed.from.repository(), digest).unwrap_or(true)
+    };
+    layers.iter().filter(is_there).cloned().collect()
 }
 
 fn save_as(

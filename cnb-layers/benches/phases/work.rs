@@ -2,20 +2,21 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cnb_layers::cache::{CacheImage, VolumeCache};
 use cnb_layers::phase::{NoLog, PlatformApi};
-use cnb_layers::rebase::{RebaseInputs, rebase};
+use cnb_layers::rebase::{NewBase, RebaseJob, rebase_many};
 use cnb_layers::{Image, ImageSource, LayoutStore, MemoryStore, Platform, Reference, RegistryStore};
 
 use crate::counted::{Discard, registries};
 use crate::data::Set;
 use crate::measure::Done;
 use crate::straight;
-use crate::world::{World, compression, push_base};
+use crate::world::{World, compression, push_base, threads};
 
 /// Arguments of a measurement: what, data set, root of its files, registry, a number that makes names new.
 struct Given {
@@ -203,27 +204,21 @@ impl Given {
         })
     }
 
-    /// Rebases `number` images of `acme/rebase` onto the second base, one after the other.
+    /// Rebases `number` images of `acme/rebase` onto the second base, in one process, several at a time.
     fn rebase(self) -> Work {
         let (store, count) = registries(&[&self.host]);
         let images: usize = self.number.parse().expect("a number of images");
         let base = format!("{}/run/base:2", self.host);
+        let name = |number| format!("{}/acme/rebase:{number}", self.host);
+        let jobs: Vec<_> = (0..images).map(|number| RebaseJob::in_place(name(number))).collect();
+        let at_once = NonZeroUsize::new(2 * threads()).expect("there is a processor");
         Box::new(move || {
             let before = count.load(Ordering::Relaxed);
-            for number in 0..images {
-                let app = format!("{}/acme/rebase:{number}", self.host);
-                let names = [app.clone()];
-                let inputs = RebaseInputs {
-                    api: PlatformApi::NEWEST,
-                    app: &app,
-                    names: &names,
-                    run_image: Some(&base),
-                    force: true,
-                    platform: &Platform::linux_amd64(),
-                    wait: &|_| (),
-                };
-                rebase(&inputs, &store, &store, store.client(), &NoLog).expect("it can be rebased");
-            }
+            let base = NewBase::open(&base, &store, &Platform::linux_amd64(), &|_| (), &NoLog).expect("it is there");
+            let each = |_: &RebaseJob, outcome: Result<_, _>| drop(outcome.expect("it can be rebased"));
+            let api = PlatformApi::NEWEST;
+            rebase_many(&jobs, &base, api, true, at_once, None, &store, &store, &NoLog, &each)
+                .expect("there is no journal to be written");
             Done {
                 requests: count.load(Ordering::Relaxed) - before,
                 ..Done::default()

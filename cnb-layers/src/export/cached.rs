@@ -4,7 +4,7 @@ use super::Export;
 use crate::cache::{Cache, CacheError, CachedLayer};
 use crate::layers_dir::{layers_of, log_directory};
 use crate::metadata::{BuildpackLayers, CacheMetadata, LayerMetadata};
-use crate::phase::{Log, LogExt as _, with_causes};
+use crate::phase::{Home, Log, LogExt as _, with_causes};
 use crate::{DiffId, diff_id};
 
 /// How logs call the layer with the bills of materials.
@@ -104,7 +104,9 @@ fn store(
     }
     log.info(format_args!("Adding cache layer '{id}'"));
     log.debug(format_args!("Layer '{id}' SHA: {diff_id}"));
-    let placed = made.map(|made| (&made.placed.0, &made.placed.1));
+    // A cache image is in a registry, whose blobs are not those of a layout.
+    let is_near = export.inputs.home == Home::Registry;
+    let placed = made.filter(|_| is_near).map(|made| (&made.placed.0, &made.placed.1));
     let layer = CachedLayer {
         diff_id: &diff_id,
         content: &content,

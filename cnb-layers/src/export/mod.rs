@@ -28,10 +28,11 @@ use crate::metadata::{
     Analyzed, BuildMetadata, Group, LauncherVersion, LifecycleMetadata, ProjectMetadata, Report, RunImageMetadata,
     RunImageNames, RunToml,
 };
-use crate::open::open_base;
-use crate::phase::{Log, LogExt as _, PlatformApi};
-use crate::save::{SaveError, save};
-use crate::{Compression, DiffId, Image, ImageSource, ImageTarget, Layer, Platform, Timestamp};
+use crate::open::{open_base, open_once};
+use crate::phase::{Home, Log, LogExt as _, PlatformApi};
+use crate::save::{SaveError, Saving, save};
+use crate::store::REF_NAME;
+use crate::{Compression, DiffId, Image, ImageSource, ImageTarget, Layer, LayoutImages, Platform, Timestamp};
 use layers::Stack;
 
 /// What an export works on. Paths are absolute and as the image names them.
@@ -76,9 +77,15 @@ pub struct ExportInputs<'a> {
     pub compression: Compression,
     /// The machine to choose images of an index for.
     pub platform: &'a Platform,
+    /// Where the images are.
+    pub home: Home<'a>,
     /// Waits before another attempt to open the run image.
     pub wait: &'a (dyn Fn(Duration) + Sync),
 }
+
+/// The digest that the label has for every run image in a layout: in the reference, that of an image without content.
+/// Nothing goes by it, but labels are to be the same.
+const UNREAD: &str = "sha256:9bff545fd88403019875bc484da593c84761e6c89bae9058b76d1054d54548d0";
 
 /// Where the bills of materials of lifecycle and launcher come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,8 +130,13 @@ impl<'a> Export<'a> {
         let previous = match inputs.analyzed.previous_image.as_deref() {
             None | Some("") => None,
             Some(name) => {
-                log.info(format_args!("Reusing layers from image '{name}'"));
                 let reference = parse(name)?;
+                let said = match inputs.home {
+                    Home::Registry => name,
+                    // The reference does not say which version it finds at a path.
+                    Home::Layout { .. } => name.split('@').next().unwrap_or(name),
+                };
+                log.info(format_args!("Reusing layers from image '{said}'"));
                 let image = source
                     .image(&reference, inputs.platform)
                     .map_err(ExportError::Previous)?;
@@ -132,7 +144,12 @@ impl<'a> Export<'a> {
             }
         };
         let base_reference = parse(run_image)?;
-        let base = open_base(&base_reference, source, inputs.platform, inputs.wait, log).map_err(ExportError::Base)?;
+        let base = match inputs.home {
+            Home::Registry => open_base(&base_reference, source, inputs.platform, inputs.wait, log),
+            // Nobody pushes it there right now.
+            Home::Layout { .. } => open_once(&base_reference, source, inputs.platform),
+        };
+        let base = base.map_err(ExportError::Base)?;
         let base_reference = base_reference.with_digest(base.digest());
         Ok(Self {
             inputs,
@@ -160,7 +177,7 @@ impl<'a> Export<'a> {
         let mut metadata = LifecycleMetadata {
             run_image: RunImageMetadata {
                 top_layer,
-                reference: self.base_reference.to_string(),
+                reference: self.base_name(),
                 names: if api.at_least(12) {
                     self.inputs.run_image_names.clone()
                 } else {
@@ -184,9 +201,30 @@ impl<'a> Export<'a> {
         if !api.at_least(9) {
             self.add_old_bom(&mut report)?;
         }
+        if let Home::Layout { ref_name } = self.inputs.home {
+            draft.annotations_mut().insert(REF_NAME.to_owned(), ref_name.to_owned());
+        }
         let image = draft.finish();
-        let saved = save(&image, &layers, self.inputs.names, None, self.source, self.target, log)?;
+        let saving = Saving {
+            image: &image,
+            layers: &layers,
+            names: self.inputs.names,
+            home: self.inputs.home,
+            current: None,
+        };
+        let saved = save(saving, self.source, self.target, log)?;
         Ok(report.with_image(saved))
+    }
+
+    /// Returns what the label says the run image is.
+    fn base_name(&self) -> String {
+        match self.inputs.home {
+            Home::Registry => self.base_reference.to_string(),
+            Home::Layout { .. } => {
+                let path = LayoutImages::name(&self.base_reference);
+                format!("{}@{UNREAD}", path.split('@').next().unwrap_or_default())
+            }
+        }
     }
 
     fn disk_layers(&self) -> PathBuf {

@@ -16,8 +16,8 @@ use registry_auth::Reference;
 
 use crate::metadata::{DecodeError, RebaseMetadata, Report, RunImageNames, labels, to_json};
 use crate::open::{OpenError, open_base};
-use crate::phase::{Log, LogExt as _, PlatformApi};
-use crate::save::{Placed, SaveError, save};
+use crate::phase::{Home, Log, LogExt as _, PlatformApi};
+use crate::save::{Placed, SaveError, Saving, save};
 use crate::{
     Digest, History, Image, ImageDraft, ImageError, ImageFormat, ImageSource, ImageTarget, Platform, RegistryAccess,
     Timestamp,
@@ -214,7 +214,14 @@ impl RebasePlan {
             log.warn(warning);
         }
         let current = Some((&self.current.0, &self.current.1));
-        save(&self.image, &self.layers, names, current, source, target, log)
+        let saving = Saving {
+            image: &self.image,
+            layers: &self.layers,
+            names,
+            home: Home::Registry,
+            current,
+        };
+        save(saving, source, target, log)
     }
 }
 

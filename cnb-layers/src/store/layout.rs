@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use super::{BlobWriter, Document, ImageError, ImageSource, ImageTarget, Verified, read_limited, resolve};
 use crate::{Descriptor, Image, Index, Platform, digest_of, media_type};
 
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Images in a directory, as an OCI image layout: a source and target without a registry.
 ///
@@ -110,6 +110,19 @@ impl LayoutStore {
             index.manifests.retain(|entry| !names(entry, reference));
             Ok(index.manifests.len() != before)
         })
+    }
+
+    /// Makes this manifest the only entry of the index, named by `name` if there is one.
+    pub(super) fn put_only(&self, media_type: &str, json: &[u8], name: Option<String>) -> Result<Digest, ImageError> {
+        let digest = digest_of(json);
+        replace(&self.blob_path(&digest), json)?;
+        let mut entry = Descriptor::new(media_type, digest.clone(), json.len() as u64);
+        entry.annotations.extend(name.map(|name| (REF_NAME.to_owned(), name)));
+        self.change_index(|index| {
+            index.manifests = vec![entry];
+            Ok(())
+        })?;
+        Ok(digest)
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {

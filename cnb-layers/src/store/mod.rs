@@ -2,6 +2,7 @@
 
 mod error;
 mod layout;
+mod layouts;
 mod memory;
 mod registry;
 mod registry_blob;
@@ -9,6 +10,8 @@ mod verify;
 
 pub use error::ImageError;
 pub use layout::LayoutStore;
+pub(crate) use layout::REF_NAME;
+pub use layouts::LayoutImages;
 pub use memory::{MemoryStore, StoreEvent};
 pub use registry::RegistryStore;
 pub(crate) use verify::{Document, Verified, read_limited, resolve};

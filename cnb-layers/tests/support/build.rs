@@ -9,7 +9,7 @@ use cnb_layers::analyze::{AnalyzeInputs, analyze};
 use cnb_layers::cache::Cache;
 use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles};
 use cnb_layers::metadata::{Analyzed, Group, GroupBuildpack, LauncherVersion, ProjectMetadata, RunImageNames};
-use cnb_layers::phase::{Log, PlatformApi};
+use cnb_layers::phase::{Home, Log, PlatformApi};
 use cnb_layers::restore::{RestoreInputs, restore};
 use cnb_layers::{
     BaseImage, Compression, ImageSource, ImageTarget, LayerBuilder, Parents, Platform, Reference, RegistryAccess,
@@ -103,6 +103,7 @@ impl Build {
             layers_dir: Path::new("/layers"),
             root: &self.root,
             platform: &self.platform,
+            home: Home::Registry,
         };
         let analyzed = analyze(&inputs, source, target, access, log).expect("all is there");
         // Phases are separate processes: what counts is what the file holds.
@@ -144,6 +145,7 @@ impl Build {
             created: Timestamp::reproducible(),
             compression: self.compression,
             platform: &self.platform,
+            home: Home::Registry,
             wait: &|_| (),
         };
         Export::open(inputs, source, target, log)

@@ -1,8 +1,9 @@
 //! Reads the previous image and checks access to the registries.
 
-use cnb_layers::RegistryStore;
 use cnb_layers::analyze::{AnalyzeInputs, analyze, choose_run_image, choose_stack_run_image};
 use cnb_layers::metadata::Analyzed;
+use cnb_layers::phase::Home;
+use cnb_layers::{AllowAll, LayoutImages, RegistryAccess, RegistryStore};
 use std::path::Path;
 
 use crate::detector::Timer;
@@ -18,7 +19,8 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
         let reason = format!("received {} arguments, but expected 1", inputs.positional.len());
         return Err(Failure::because(code::INVALID_ARGS, "parse arguments", reason));
     }
-    phase::check_features(&inputs, env, log)?;
+    phase::refuse_daemon(&inputs)?;
+    phase::check_experiments(&inputs, env, log)?;
     let registries = images::registries(&inputs, env)?;
     let names = resolve(&mut inputs, &registries, log)?;
     log.debug("Ensuring privileges...");
@@ -48,12 +50,26 @@ pub(crate) fn resolve(inputs: &mut Inputs, registries: &RegistryStore, log: &Log
     let names: Vec<String> = std::iter::once(output).chain(inputs.tags.iter().cloned()).collect();
     let others = [&inputs.previous_image, &inputs.run_image, &inputs.cache_image];
     phase::check_names(&names, others.into_iter().map(String::as_str))?;
-    Ok(names)
+    if !is_layout(inputs) {
+        return Ok(names);
+    }
+    inputs.previous_image = images::layout_path(inputs, &inputs.previous_image)?;
+    inputs.run_image = images::layout_path(inputs, &inputs.run_image)?;
+    names.iter().map(|name| images::layout_path(inputs, name)).collect()
+}
+
+/// Returns whether the images are on disk. Without a directory for them the analyzer looks into registries.
+fn is_layout(inputs: &Inputs) -> bool {
+    inputs.layout && !inputs.layout_dir.as_os_str().is_empty()
 }
 
 fn run_image(inputs: &Inputs, output: &str, registries: &RegistryStore, log: &Logger) -> Result<String, Failure> {
     let output = phase::parse(output)?;
-    let access = registries.client();
+    let access: &dyn RegistryAccess = if is_layout(inputs) {
+        &AllowAll
+    } else {
+        registries.client()
+    };
     let chosen = if inputs.api.at_least(12) {
         let run = files::run_toml(&inputs.run, log).map_err(phase::inputs_failure)?;
         choose_run_image(&run, &output, access)
@@ -83,8 +99,19 @@ pub(crate) fn read(
         layers_dir: &inputs.layers,
         root: Path::new("/"),
         platform: &platform,
+        home: if is_layout(inputs) {
+            Home::Layout { ref_name: "" }
+        } else {
+            Home::Registry
+        },
     };
-    let analyzed = analyze(&analysis, registries, registries, registries.client(), log);
+    let analyzed = if is_layout(inputs) {
+        let cache = (!inputs.cache_image.is_empty()).then_some(inputs.cache_image.as_str());
+        let access = images::CacheAccess::new(cache, registries.client());
+        analyze(&analysis, &LayoutImages, &LayoutImages, &access, log)
+    } else {
+        analyze(&analysis, registries, registries, registries.client(), log)
+    };
     let analyzed = analyzed.map_err(|error| Failure::of(code::ANALYZE, error.action(), &error));
     timer.stop(log);
     analyzed

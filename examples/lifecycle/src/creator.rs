@@ -18,7 +18,8 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
         let reason = format!("received {} arguments, but expected 1", inputs.positional.len());
         return Err(Failure::because(code::INVALID_ARGS, "parse arguments", reason));
     }
-    phase::check_features(&inputs, env, log)?;
+    phase::refuse_daemon(&inputs)?;
+    phase::check_experiments(&inputs, env, log)?;
     let registries = images::registries(&inputs, env)?;
     let names = analyzer::resolve(&mut inputs, &registries, log)?;
     caches::warn_when_useless(&inputs, log);

@@ -6,7 +6,8 @@ use std::thread;
 use cnb_layers::cache::Cache;
 use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache, run_image_names};
 use cnb_layers::metadata::{Analyzed, BuildMetadata, Group, LauncherVersion, ProjectMetadata, Report, RunImageNames};
-use cnb_layers::{Compression, Parents, RegistryStore, Timestamp};
+use cnb_layers::phase::Home;
+use cnb_layers::{Compression, ImageSource, ImageTarget, LayoutImages, Parents, RegistryStore, Timestamp};
 
 use crate::detector::Timer;
 use crate::env::Env;
@@ -21,8 +22,9 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
         let reason = "at least one image argument is required";
         return Err(Failure::because(code::INVALID_ARGS, "parse arguments", reason));
     }
-    phase::check_features(&inputs, env, log)?;
+    phase::refuse_daemon(&inputs)?;
     let analyzed = resolve(&inputs, env, log)?;
+    phase::check_experiments(&inputs, env, log)?;
     let group = files::group(&inputs.group)?;
     files::check_buildpack_apis(&group)?;
     let project = files::project(&inputs.project_metadata, log)?;
@@ -33,7 +35,12 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     phase::drop_privileges(&inputs, &directories)?;
     log.debug("Executing command...");
     let cache = caches::open(&inputs, &registries)?;
-    let names = inputs.positional.clone();
+    let names = if inputs.layout {
+        let paths = inputs.positional.iter().map(|name| images::layout_path(&inputs, name));
+        paths.collect::<Result<_, _>>()?
+    } else {
+        inputs.positional.clone()
+    };
     write_images(
         &inputs,
         &Built {
@@ -87,6 +94,13 @@ pub(crate) fn write_images(
 ) -> Result<(), Failure> {
     let run_image_names = names_of_run_image(inputs, &built.analyzed, log)?;
     let platform = phase::platform();
+    let (source, target): (&dyn ImageSource, &dyn ImageTarget) = if inputs.layout {
+        (&LayoutImages, &LayoutImages)
+    } else {
+        (registries, registries)
+    };
+    // The names are paths by now.
+    let ref_name = phase::parse(&inputs.positional[0])?.identifier();
     let exporting = ExportInputs {
         api: phase::api(inputs.api),
         names: &built.names,
@@ -111,11 +125,23 @@ pub(crate) fn write_images(
             ..Compression::default()
         },
         platform: &platform,
+        home: if inputs.layout {
+            Home::Layout { ref_name: &ref_name }
+        } else {
+            Home::Registry
+        },
         wait: &thread::sleep,
     };
-    let mut export = Export::open(exporting, registries, registries, log)
-        .map_err(|error| Failure::because(code::FAILED, "create new app image", with_causes(&error)))?;
-    if inputs.api.at_least(12) {
+    let mut export = Export::open(exporting, source, target, log).map_err(|error| match error {
+        ExportError::Base(_) if inputs.layout => {
+            let reason = format!("get run image top layer SHA: {}", with_causes(&error));
+            Failure::because(code::EXPORT, "export", reason)
+        }
+        error => Failure::because(code::FAILED, "create new app image", with_causes(&error)),
+    })?;
+    if inputs.layout {
+        log.info(format_args!("Using app image: {}", built.names[0]));
+    } else if inputs.api.at_least(12) {
         export = export
             .with_extended_run_image(&inputs.extended.join("run"))
             .map_err(|error| Failure::of(code::EXPORT, "export", &error))?;

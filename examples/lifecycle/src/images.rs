@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 
-use cnb_layers::RegistryStore;
+use cnb_layers::{AllowAll, ImageError, LayoutImages, Reference, RegistryAccess, RegistryStore};
 use registry_auth::{Chain, DockerConfig, DockerConfigPlaces, EnvKeychain, Keychain};
 use registry_client::{Client, HelperPrograms, HttpPolicy, ProxyPolicy};
 
@@ -38,6 +38,44 @@ pub(crate) fn registries(inputs: &Inputs, env: &Env) -> Result<RegistryStore, Fa
     client
         .map(RegistryStore::new)
         .map_err(|error| Failure::of(code::FAILED, "connect to registries", &error))
+}
+
+/// Returns where an image is with `-layout`: the path of its layout.
+pub(crate) fn layout_path(inputs: &Inputs, name: &str) -> Result<String, Failure> {
+    let path = LayoutImages::path_in(&inputs.layout_dir, name)
+        .map_err(|_| crate::phase::inputs_failure(format_args!("could not parse reference: {name}")))?;
+    Ok(path.display().to_string())
+}
+
+/// What may be done where images are on disk: everything, except that the cache image is in a registry.
+pub(crate) struct CacheAccess<'a> {
+    cache: Option<Reference>,
+    registries: &'a Client,
+}
+
+impl<'a> CacheAccess<'a> {
+    pub(crate) fn new(cache: Option<&str>, registries: &'a Client) -> Self {
+        let cache = cache.and_then(|name| Reference::parse(name).ok());
+        Self { cache, registries }
+    }
+
+    fn of(&self, image: &Reference) -> &dyn RegistryAccess {
+        if self.cache.as_ref() == Some(image) {
+            self.registries
+        } else {
+            &AllowAll
+        }
+    }
+}
+
+impl RegistryAccess for CacheAccess<'_> {
+    fn check_read(&self, image: &Reference) -> Result<(), ImageError> {
+        self.of(image).check_read(image)
+    }
+
+    fn check_write(&self, image: &Reference) -> Result<(), ImageError> {
+        self.of(image).check_write(image)
+    }
 }
 
 /// Returns the host of a registry or image that is named as insecure.

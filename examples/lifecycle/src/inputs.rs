@@ -193,6 +193,8 @@ pub(crate) struct Inputs {
     pub(crate) layers: PathBuf,
     /// `-layout`
     pub(crate) layout: bool,
+    /// `-layout-dir`; empty: none.
+    pub(crate) layout_dir: PathBuf,
     /// `-log-level`
     pub(crate) log_level: String,
     /// `-no-color`
@@ -277,6 +279,9 @@ impl Inputs {
             launcher: source.path("launcher", "", "/cnb/lifecycle/launcher"),
             launcher_sbom: source.path("launcher-sbom", "", "/cnb/lifecycle"),
             layout: source.switch("layout", &["CNB_USE_LAYOUT"]),
+            layout_dir: source
+                .given("layout-dir", "CNB_LAYOUT_DIR")
+                .map_or_else(PathBuf::new, |dir| absolute(cwd, Path::new(&dir))),
             log_level: source
                 .given("log-level", "CNB_LOG_LEVEL")
                 .map_or_else(|| "info".into(), lossy),

@@ -70,20 +70,21 @@ pub(crate) fn check_names<'a>(written: &[String], others: impl IntoIterator<Item
     Ok(())
 }
 
-/// Refuses what this lifecycle does not do, and experimental things unless the platform allows them.
-pub(crate) fn check_features(inputs: &Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
+/// Refuses what this lifecycle does not do.
+pub(crate) fn refuse_daemon(inputs: &Inputs) -> Result<(), Failure> {
     if inputs.daemon {
         return Err(Failure::new(
             code::FAILED,
             "exporting to a docker daemon is not supported; export to a registry and pull the image",
         ));
     }
+    Ok(())
+}
+
+/// Refuses experimental things unless the platform allows them.
+pub(crate) fn check_experiments(inputs: &Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
     if inputs.layout {
         crate::detector::allow_experiment("export to OCI layout format", env, log)?;
-        return Err(Failure::new(
-            code::FAILED,
-            "exporting to an OCI layout is not supported; export to a registry and copy the image with skopeo",
-        ));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
         let reason = "at least one image argument is required";
         return Err(Failure::because(code::INVALID_ARGS, "parse arguments", reason));
     }
-    phase::check_features(&inputs, env, log)?;
+    phase::refuse_daemon(&inputs)?;
     if !inputs.deprecated_image.is_empty() {
         let by_env = inputs.run_image == env.text("CNB_RUN_IMAGE").unwrap_or_default();
         if !inputs.run_image.is_empty() && !by_env {

@@ -24,7 +24,8 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
             "received unexpected Args",
         ));
     }
-    phase::check_features(&inputs, env, log)?;
+    phase::refuse_daemon(&inputs)?;
+    phase::check_experiments(&inputs, env, log)?;
     caches::warn_without_cache(&inputs, log);
     log.debug("Ensuring privileges...");
     let registries = images::registries(&inputs, env)?;
@@ -46,7 +47,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
             Analyzed::default()
         }
     };
-    if inputs.api.at_least(14) {
+    if inputs.api.at_least(14) && !inputs.layout {
         check_run_image(&inputs, &analyzed, &registries, log)?;
     }
     if is_readable {
