@@ -54,6 +54,14 @@ pub struct Ssh {
 }
 
 impl Access {
+    /// The same access, whose time runs from now on.
+    pub(crate) fn started(&self) -> Self {
+        Self {
+            limits: self.limits.started(&self.http),
+            ..self.clone()
+        }
+    }
+
     /// Makes an access without credentials, images, ssh and local files.
     pub fn new(http: Http) -> Self {
         Self {

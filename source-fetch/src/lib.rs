@@ -25,7 +25,7 @@
 //! - Archives behind urls: [`BlobSource`] → [`fetch_blob`] → [`FetchedBlob`]. Credentials: [`BlobKeychain`].
 //! - Images whose layers are the source: [`fetch_image`] → [`FetchedImage`].
 //! - A directory or zip of this machine, as such an image: [`LocalImage`], which heeds [`IgnoreFiles`].
-//! - How far a fetch is: [`Progress`] in the [`Limits`].
+//! - How far a fetch is: [`Progress`] in the [`Limits`]; how long it may take: [`TimeLimit`].
 //! - What a source says about its own build: [`ProjectDescriptor`].
 //! - Where a sub path leads: [`SubPath`], which can't leave the source.
 //!
@@ -49,6 +49,7 @@ mod progress;
 mod project;
 mod source;
 mod sub_path;
+mod time_limit;
 mod tree;
 
 pub use access::{Access, Ssh};
@@ -68,3 +69,4 @@ pub use progress::{Progress, Step};
 pub use project::{ProjectDescriptor, ProjectError, ProjectReport, process_project_descriptor};
 pub use source::{Source, SourceError, fetch};
 pub use sub_path::{InvalidSubPath, SubPath};
+pub use time_limit::TimeLimit;

@@ -3,12 +3,17 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use crate::progress::{Progress, Step};
+use registry_client::{Cancellation, Client, Http, RequestTerms};
+
+use crate::{
+    progress::{Progress, Step},
+    time_limit::TimeLimit,
+};
 
 /// Bounds on one fetch, and who may end it and watch it. What goes beyond them ends the fetch with an error that names the bound.
 #[derive(Clone, Debug)]
@@ -27,15 +32,17 @@ pub struct Limits {
     pub path: usize,
     /// Time for one exchange with a server to stand still.
     pub idle: Duration,
-    /// Set to true by another thread to end the fetch.
-    pub cancel: Arc<AtomicBool>,
+    /// How long it may take altogether.
+    pub time: TimeLimit,
+    /// Ends it, from another thread.
+    pub cancel: Cancellation,
     /// Is told how far it is.
     pub progress: Progress,
 }
 
 impl Default for Limits {
     /// 4 GiB received, 8 GiB and two million entries written, 200 bytes written for each received, four million git
-    /// objects, paths of 4,096 bytes.
+    /// objects, paths of 4,096 bytes; two minutes of standing still, an hour altogether.
     fn default() -> Self {
         Self {
             download: 4 << 30,
@@ -45,13 +52,53 @@ impl Default for Limits {
             objects: 4_000_000,
             path: 4096,
             idle: Duration::from_secs(120),
-            cancel: Arc::default(),
+            time: Duration::from_secs(3600).into(),
+            cancel: Cancellation::new(),
             progress: Progress::default(),
         }
     }
 }
 
 impl Limits {
+    /// The same limits, whose time runs from now on.
+    pub(crate) fn started(&self, http: &Http) -> Self {
+        Self {
+            time: self.time.started(http),
+            ..self.clone()
+        }
+    }
+
+    /// Whether there is time left, and nobody has cancelled.
+    pub(crate) fn check(&self) -> Result<(), LimitExceeded> {
+        if self.cancel.is_cancelled() {
+            return Err(LimitExceeded::Cancelled);
+        }
+        match self.time.left() {
+            Some(Duration::ZERO) => Err(LimitExceeded::Time {
+                limit: self.time.limit(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a request must heed.
+    pub(crate) fn terms(&self) -> RequestTerms {
+        RequestTerms {
+            until: self.time.end(),
+            cancellation: Some(self.cancel.clone()),
+            ..RequestTerms::default()
+        }
+    }
+
+    /// A client whose next operation heeds them.
+    pub(crate) fn client(&self, client: &Client) -> Client {
+        let client = client.with_cancellation(self.cancel.clone());
+        match self.time.left() {
+            Some(left) => client.with_time_limit(left),
+            None => client,
+        }
+    }
+
     /// Whether so many bytes may come of so many that were received.
     pub(crate) fn check_ratio(&self, unpacked: u64, received: u64) -> Result<(), LimitExceeded> {
         match received > 0 && unpacked > SMALL && unpacked / received >= self.ratio {
@@ -106,9 +153,33 @@ pub enum LimitExceeded {
         /// How it begins.
         path: String,
     },
+    /// It took too long altogether.
+    #[error(
+        "it took longer than {} altogether; look why the server is slow, or raise the time limit",
+        seconds(*limit)
+    )]
+    Time {
+        /// The bound.
+        limit: Duration,
+    },
     /// Somebody cancelled.
     #[error("cancelled")]
     Cancelled,
+}
+
+fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        1 => "a second".to_owned(),
+        0 => format!("{} ms", time.as_millis()),
+        seconds => format!("{seconds} seconds"),
+    }
+}
+
+impl LimitExceeded {
+    /// Returns whether the same thing may stay within the limits later: a server may be less busy then.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Time { .. })
+    }
 }
 
 /// What has been used of the limits.
@@ -153,9 +224,7 @@ impl<'a> Spent<'a> {
 
     /// Counts one entry before it is written.
     pub(crate) fn entry(&mut self, path: &[u8]) -> Result<(), LimitExceeded> {
-        if self.limits.cancel.load(Ordering::Relaxed) {
-            return Err(LimitExceeded::Cancelled);
-        }
+        self.limits.check()?;
         self.entries += 1;
         if self.entries > self.limits.entries {
             return Err(LimitExceeded::Entries {
@@ -180,9 +249,7 @@ impl<'a> Spent<'a> {
             entries: self.entries,
             bytes: self.unpacked,
         });
-        if self.limits.cancel.load(Ordering::Relaxed) {
-            return Err(LimitExceeded::Cancelled);
-        }
+        self.limits.check()?;
         if self.unpacked > self.limits.unpacked {
             return Err(LimitExceeded::Unpacked {
                 limit: self.limits.unpacked,

@@ -73,6 +73,7 @@ impl SourceError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn fetch(source: &Source, dir: &Path, access: &Access, log: &mut dyn FnMut(&str)) -> Result<Fetched, SourceError> {
+    let access = &access.started();
     let place = dir.display();
     match source {
         Source::Git(git) => {

@@ -1,6 +1,6 @@
 //! Resolving and fetching from a real git server.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, sync::atomic::Ordering};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use registry_auth::KubernetesSecret;
 use registry_client::{Http, HttpPolicy};
@@ -202,7 +202,7 @@ fn limits_and_cancellation_end_a_fetch() {
         assert!(matches!(&error, FetchError::TooLarge { .. }), "{error}");
     }
     let cancelled = Limits::default();
-    cancelled.cancel.store(true, Ordering::Relaxed);
+    cancelled.cancel.cancel();
     assert!(matches!(
         fetch_error(&url, &id, "", &cancelled),
         FetchError::TooLarge { .. }

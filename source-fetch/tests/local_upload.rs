@@ -7,7 +7,7 @@ use std::{
     io::Write as _,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use registry_auth::{AnonymousKeychain, Reference};
@@ -234,7 +234,7 @@ fn limits_and_cancellation_end_packing() {
     let dir = tempfile::tempdir().expect("a directory");
     write(dir.path(), "a/b", "xxxx");
     let cancelled = Limits::default();
-    cancelled.cancel.store(true, Ordering::Relaxed);
+    cancelled.cancel.cancel();
     for limits in [
         Limits {
             unpacked: 3,

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use rebuild_policy::{ResolvedBlob, ResolvedGit, ResolvedRegistry, ResolvedSource, SourceConfig};
 use registry_client::Http;
-use source_fetch::{Access, GitKeychain, GitSource, ResolveError, Resolver, Ssh, resolve_git};
+use source_fetch::{Access, GitKeychain, GitSource, Limits, ResolveError, Resolver, Ssh, resolve_git};
 
 use super::{Account, SourceError, SourceReader};
+
+/// How long one look at a source may take: the other images wait for it meanwhile.
+const TIME: Duration = Duration::from_secs(600);
 
 /// Resolves git revisions by asking the server, which is listed once a period for all images of a repository; archives
 /// and images are taken as they are named.
@@ -80,6 +83,10 @@ impl SourceReader for SourceFetcher {
             let access = Access {
                 git: GitKeychain::from_secrets(&account.secrets),
                 ssh: self.ssh.clone(),
+                limits: Limits {
+                    time: TIME.into(),
+                    ..Limits::default()
+                },
                 ..Access::new(self.http.clone())
             };
             let found = self.look(&wanted, &access).unwrap_or_else(|error| {

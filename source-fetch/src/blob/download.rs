@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
-    sync::atomic::Ordering,
 };
 
 use http::{Request, Response, StatusCode, header};
@@ -38,7 +37,7 @@ pub(super) fn download(
     };
     for attempt in 1.. {
         let last = attempt == ATTEMPTS;
-        let answer = match request(url, authorization, &state, http) {
+        let answer = match request(url, authorization, &state, http, limits) {
             Ok(answer) => answer,
             Err(source) if !last && attempt > 1 && source.kind.is_retryable() => continue,
             Err(source) => return Err(unreachable(url, source)),
@@ -58,9 +57,11 @@ fn request(
     authorization: Option<&Secret>,
     state: &State,
     http: &Http,
+    limits: &Limits,
 ) -> Result<Response<AnswerBody>, HttpError> {
     let mut request = Request::builder()
         .uri(url.request())
+        .extension(limits.terms())
         .header(header::ACCEPT_ENCODING, "identity");
     if let Some(authorization) = authorization {
         request = request.header(header::AUTHORIZATION, authorization.expose());
@@ -133,12 +134,10 @@ impl State {
                     source: LimitExceeded::Download { limit: limits.download },
                 });
             }
-            if limits.cancel.load(Ordering::Relaxed) {
-                return Err(BlobError::TooLarge {
-                    url: url.to_string(),
-                    source: LimitExceeded::Cancelled,
-                });
-            }
+            limits.check().map_err(|source| BlobError::TooLarge {
+                url: url.to_string(),
+                source,
+            })?;
             self.hash.update(&buffer[..count]);
             file.write_all(&buffer[..count]).map_err(BlobError::Spool)?;
         }

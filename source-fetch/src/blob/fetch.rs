@@ -117,6 +117,7 @@ impl BlobError {
             Self::Unreachable { source, .. } => source.kind.is_retryable(),
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
             Self::Broken { .. } => true,
+            Self::TooLarge { source, .. } => source.is_retryable(),
             _ => false,
         }
     }
@@ -131,19 +132,32 @@ impl BlobError {
 /// As [`BlobError`] says. Files written before the failure stay.
 pub fn fetch_blob(source: &BlobSource, dir: &Path, access: &Access) -> Result<FetchedBlob, BlobError> {
     let url: BlobUrl = source.url.parse()?;
+    let access = &access.started();
+    let fetched = fetched(source, &url, dir, access);
+    // What failed because the time was over failed for that reason.
+    fetched.map_err(|error| match access.limits.check() {
+        Ok(()) => error,
+        Err(source) => BlobError::TooLarge {
+            url: url.to_string(),
+            source,
+        },
+    })
+}
+
+fn fetched(source: &BlobSource, url: &BlobUrl, dir: &Path, access: &Access) -> Result<FetchedBlob, BlobError> {
     let mut into = Beneath::open(dir, &access.limits).map_err(BlobError::Target)?;
     let (mut file, sha256) = if url.is_file() {
         if !access.allow_file {
             return Err(BlobError::FileUrl { url: url.to_string() });
         }
-        local(&url)?
+        local(url)?
     } else {
         let authorization = match source.authorize {
-            true => Some(access.blob.authorization(&url)?),
+            true => Some(access.blob.authorization(url)?),
             false => url.userinfo().map(|(user, password)| basic(&user, &password)),
         };
         let mut file = tempfile::tempfile_in(dir).map_err(BlobError::Spool)?;
-        let sha256 = download(&url, authorization.as_ref(), &mut file, &access.http, &access.limits)?;
+        let sha256 = download(url, authorization.as_ref(), &mut file, &access.http, &access.limits)?;
         (file, sha256)
     };
     if let Some(expected) = source

@@ -35,7 +35,7 @@ pub enum FetchError {
     SubPath(#[from] InvalidSubPath),
     /// The server gave no usable answer.
     #[error(transparent)]
-    Transport(#[from] TransportError),
+    Transport(TransportError),
     /// As [`FetchError::Transport`], of an exchange that answered several questions.
     #[error(transparent)]
     Shared(std::sync::Arc<TransportError>),
@@ -59,7 +59,7 @@ pub enum FetchError {
         /// The sub path.
         sub_path: String,
     },
-    /// The source is larger than allowed, or somebody cancelled.
+    /// The source is larger than allowed, it took too long, or somebody cancelled.
     #[error("{url} is not fetched")]
     TooLarge {
         /// The repository.
@@ -111,6 +111,15 @@ pub enum FetchError {
     },
 }
 
+impl From<TransportError> for FetchError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Limit { url, source } => Self::TooLarge { url, source },
+            error => Self::Transport(error),
+        }
+    }
+}
+
 impl FetchError {
     /// Returns whether the same fetch may succeed later.
     pub fn is_retryable(&self) -> bool {
@@ -118,6 +127,7 @@ impl FetchError {
             Self::Transport(error) => error.is_retryable(),
             Self::Shared(error) => error.is_retryable(),
             Self::Submodule { source, .. } => source.is_retryable(),
+            Self::TooLarge { source, .. } => source.is_retryable(),
             _ => false,
         }
     }
@@ -163,6 +173,7 @@ pub fn fetch_git(
 ) -> Result<FetchedGit, FetchError> {
     let url: GitUrl = source.url.parse()?;
     let sub_path: SubPath = source.sub_path.parse()?;
+    let access = &access.started();
     let revision = pinned(source, &url, access)?;
     let target = |source| FetchError::Target {
         dir: dir.to_owned(),
@@ -210,7 +221,7 @@ pub(super) fn pinned(source: &ResolvedGit, url: &GitUrl, access: &Access) -> Res
     let again = GitSource::new(&source.url, &source.revision);
     let resolved = resolve_git(&again, access).map_err(|error| match error {
         ResolveError::Url(error) => FetchError::Url(error),
-        ResolveError::Transport(error) => FetchError::Transport(error),
+        ResolveError::Transport(error) => error.into(),
         ResolveError::Shared(error) => FetchError::Shared(error),
     })?;
     match is_commit_id(&resolved.revision) {
@@ -396,7 +407,7 @@ impl Checkout<'_> {
 pub(super) fn receive_error(url: &GitUrl, revision: &str, dir: &Path, error: ReceiveError) -> FetchError {
     let url = url.to_string();
     match error {
-        ReceiveError::Transport(error) => FetchError::Transport(error),
+        ReceiveError::Transport(error) => error.into(),
         ReceiveError::Missing(answer) => FetchError::NoSuchRevision {
             url,
             revision: revision.to_owned(),

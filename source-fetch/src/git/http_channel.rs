@@ -10,10 +10,11 @@ use registry_client::{AnswerBody, Body, Http, HttpError};
 use super::{
     channel::Channel,
     greeting::Greeting,
-    keychain::{GitCredential, GitKeychain},
+    keychain::GitCredential,
     transport::{AGENT, MAX_LISTING, TransportError, protocol_error},
     url::GitUrl,
 };
+use crate::{access::Access, limits::Limits};
 
 pub(super) struct HttpChannel {
     url: String,
@@ -30,8 +31,8 @@ const MAX_REDIRECTS: usize = 5;
 
 impl HttpChannel {
     /// Asks for the greeting.
-    pub(super) fn open(url: &GitUrl, keychain: &GitKeychain, http: &Http) -> Result<(Self, Greeting), TransportError> {
-        let (authorization, credential) = match (keychain.find(url), url.userinfo()) {
+    pub(super) fn open(url: &GitUrl, access: &Access) -> Result<(Self, Greeting), TransportError> {
+        let (authorization, credential) = match (access.git.find(url), url.userinfo()) {
             (Some((secret, GitCredential::Basic { user, password })), _) => {
                 (Some(basic(user, password.expose())), format!("secret {secret}"))
             }
@@ -40,22 +41,22 @@ impl HttpChannel {
         };
         let mut channel = Self {
             url: url.to_string(),
-            http: http.clone(),
+            http: access.http.clone(),
             base: url.http_base(),
             authorization,
             credential,
         };
-        let answer = channel.listing()?;
+        let answer = channel.listing(&access.limits)?;
         let mut body = answer.into_body().take(MAX_LISTING);
         let greeting = Greeting::read(&mut body).map_err(|error| protocol_error(&channel.url, error))?;
         Ok((channel, greeting))
     }
 
     /// Asks for the listing and follows redirects, which then count for all that is asked.
-    fn listing(&mut self) -> Result<Response<AnswerBody>, TransportError> {
+    fn listing(&mut self, limits: &Limits) -> Result<Response<AnswerBody>, TransportError> {
         for _ in 0..=MAX_REDIRECTS {
             let address = format!("{}{LISTING}", self.base);
-            let request = self.request(Method::GET, &address);
+            let request = self.request(Method::GET, &address, limits);
             let request = request.body(Body::empty()).map_err(|error| self.malformed(error))?;
             let answer = self.http.send(request).map_err(|source| self.unreachable(source))?;
             if !answer.status().is_redirection() {
@@ -99,10 +100,11 @@ impl HttpChannel {
         Ok(())
     }
 
-    fn request(&self, method: Method, address: &str) -> http::request::Builder {
+    fn request(&self, method: Method, address: &str, limits: &Limits) -> http::request::Builder {
         let mut request = Request::builder()
             .method(method)
             .uri(address)
+            .extension(limits.terms())
             .header("Git-Protocol", "version=2")
             .header(header::USER_AGENT, format!("git/2.39 ({AGENT})"));
         if let Some(authorization) = &self.authorization {
@@ -151,9 +153,9 @@ impl Channel for HttpChannel {
         true
     }
 
-    fn ask(&mut self, request: Vec<u8>) -> Result<Box<dyn Read + '_>, TransportError> {
+    fn ask(&mut self, request: Vec<u8>, limits: &Limits) -> Result<Box<dyn Read + '_>, TransportError> {
         let request = self
-            .request(Method::POST, &format!("{}/git-upload-pack", self.base))
+            .request(Method::POST, &format!("{}/git-upload-pack", self.base), limits)
             .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
             .header(header::ACCEPT, "application/x-git-upload-pack-result")
             .body(Body::from(request))

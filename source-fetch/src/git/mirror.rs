@@ -128,7 +128,12 @@ impl Mirror {
                     refusal = Some(error);
                     continue;
                 }
-                Err(ReceiveError::Limit(limit)) => return Err(failed(io::Error::other(limit))),
+                Err(ReceiveError::Limit(source)) => {
+                    return Err(TransportError::Limit {
+                        url: url.to_owned(),
+                        source,
+                    });
+                }
                 // What was left out because it is here, as the server thinks, may be just what is damaged.
                 Err(ReceiveError::Objects(_)) if have.is_some() => continue,
                 Err(ReceiveError::Objects(error)) => return Err(failed(io::Error::other(error))),

@@ -3,7 +3,6 @@
 use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
 };
 
 use git2::{Commit, Indexer, ObjectType, Odb, Oid, Repository};
@@ -51,17 +50,20 @@ pub(crate) fn receive(
             count: progress.received_objects() as u64,
             of: progress.total_objects() as u64,
         });
-        true
+        limits.check().is_ok()
     };
     let mut indexer = Indexer::new(None, &packs, 0o444, false).map_err(ReceiveError::Objects)?;
     indexer.progress(&mut tell);
     let mut spent = Spent::new(limits);
-    let sent = remote.fetch(id, wanted, have, |piece| {
+    let sent = remote.fetch(id, wanted, have, limits, |piece| {
         spent.count(piece)?;
         indexer.write_all(piece)
     });
     let shallow = spent.sent(sent)?;
-    indexer.commit().map_err(ReceiveError::Objects)?;
+    indexer.commit().map_err(|error| match limits.check() {
+        Ok(()) => ReceiveError::Objects(error),
+        Err(exceeded) => ReceiveError::Limit(exceeded),
+    })?;
     Ok(Received {
         bytes: spent.bytes,
         shallow,
@@ -81,7 +83,7 @@ pub(crate) fn receive_trees(
     std::fs::create_dir_all(git_dir.join("objects/pack")).map_err(ReceiveError::Io)?;
     let mut scan = PackScan::new(Loose::open(git_dir).map_err(ReceiveError::Objects)?);
     let mut spent = Spent::new(limits);
-    let sent = remote.fetch(id, Wanted::Everything, have, |piece| {
+    let sent = remote.fetch(id, Wanted::Everything, have, limits, |piece| {
         spent.count(piece)?;
         scan.push(piece)?;
         spent.grown(scan.inflated())
@@ -119,9 +121,7 @@ impl<'a> Spent<'a> {
             (Err(TransportError::Protocol { source, .. }), None) if source.to_string().contains("not our ref") => {
                 Err(ReceiveError::Missing(source.to_string()))
             }
-            (Err(_), None) if self.limits.cancel.load(Ordering::Relaxed) => {
-                Err(ReceiveError::Limit(LimitExceeded::Cancelled))
-            }
+            (Err(TransportError::Limit { source, .. }), None) => Err(ReceiveError::Limit(source)),
             (Err(error), None) => Err(ReceiveError::Transport(error)),
         }
     }
@@ -160,8 +160,8 @@ impl<'a> Spent<'a> {
             self.exceeded = Some(LimitExceeded::Objects {
                 limit: self.limits.objects,
             });
-        } else if self.limits.cancel.load(Ordering::Relaxed) {
-            self.exceeded = Some(LimitExceeded::Cancelled);
+        } else {
+            self.exceeded = self.limits.check().err();
         }
         match self.exceeded {
             Some(_) => Err(io::Error::other("a limit was crossed")),

@@ -33,6 +33,7 @@ pub fn fetch_git_sub_path(
 ) -> Result<FetchedGit, FetchError> {
     let url: GitUrl = source.url.parse()?;
     let sub_path: SubPath = source.sub_path.parse()?;
+    let access = &access.started();
     let revision = pinned(source, &url, access)?;
     let target = |source| FetchError::Target {
         dir: dir.to_owned(),

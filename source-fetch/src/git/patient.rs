@@ -1,12 +1,8 @@
-//! A connection that is read from for as long as something comes and nobody cancels.
+//! A connection that is used for as long as something moves, the time is not over, and nobody cancels.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
@@ -14,47 +10,61 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::limits::Limits;
 
-/// A connection that is given up when nothing comes for too long, or when somebody cancels.
+/// A connection that is given up when nothing moves for too long, when the time is over, or when somebody cancels.
 pub(super) struct Patient<R> {
     inner: R,
-    idle: Duration,
-    cancel: Arc<AtomicBool>,
+    limits: Limits,
 }
 
 /// How long it takes at most until a cancellation is noticed.
 const STEP: Duration = Duration::from_millis(200);
+/// So many bytes are taken at once by a pipe that can take any.
+const PIECE: usize = 4096;
 
-impl<R> Patient<R> {
+impl<R: AsFd> Patient<R> {
     pub(super) fn new(inner: R, limits: &Limits) -> Self {
         Self {
             inner,
-            idle: limits.idle,
-            cancel: Arc::clone(&limits.cancel),
+            limits: limits.clone(),
+        }
+    }
+
+    fn wait(&self, what: PollFlags) -> io::Result<()> {
+        let idle = self.limits.idle;
+        let mut left = idle;
+        loop {
+            self.limits.check().map_err(io::Error::other)?;
+            let step = left.min(STEP).min(self.limits.time.left().unwrap_or(STEP));
+            let timeout = Timespec::try_from(step).map_err(io::Error::other)?;
+            match poll(&mut [PollFd::new(&self.inner, what)], Some(&timeout)) {
+                Ok(0) if left <= step => {
+                    let words = format!("nothing moved for {} seconds", idle.as_secs());
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+                }
+                Ok(0) => left = left.saturating_sub(step),
+                Ok(_) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
 
 impl<R: Read + AsFd> Read for Patient<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut left = self.idle;
-        loop {
-            if self.cancel.load(Ordering::Relaxed) {
-                return Err(io::Error::other("cancelled"));
-            }
-            let step = left.min(STEP);
-            let timeout = Timespec::try_from(step).map_err(io::Error::other)?;
-            let ready = poll(&mut [PollFd::new(&self.inner, PollFlags::IN)], Some(&timeout));
-            match ready {
-                Ok(0) if left <= STEP => {
-                    let words = format!("nothing came for {} seconds", self.idle.as_secs());
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, words));
-                }
-                Ok(0) => left = left.saturating_sub(step),
-                Ok(_) => return self.inner.read(buffer),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        self.wait(PollFlags::IN)?;
+        self.inner.read(buffer)
+    }
+}
+
+impl<W: Write + AsFd> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait(PollFlags::OUT)?;
+        self.inner.write(&bytes[..bytes.len().min(PIECE)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -84,7 +94,7 @@ mod tests {
     fn a_cancelled_read_ends_although_nothing_comes() {
         let limits = Limits::default();
         let (_far, mut near) = patient(&limits);
-        limits.cancel.store(true, Ordering::Relaxed);
+        limits.cancel.cancel();
         assert_eq!(near.read(&mut [0]).expect_err("cancelled").to_string(), "cancelled");
     }
 

@@ -9,7 +9,7 @@ use super::{
     transport::{Remote, TransportError, protocol_error},
     url::{GitUrl, InvalidGitUrl},
 };
-use crate::{access::Access, sub_path::SubPath};
+use crate::{access::Access, limits::Limits, sub_path::SubPath};
 
 /// Why a revision could not be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +57,9 @@ pub fn resolve_git(source: &GitSource, access: &Access) -> Result<ResolvedGit, R
     if is_commit_id(source.revision()) {
         return Ok(resolved(source, source.revision(), RevisionKind::Commit));
     }
+    let access = &access.started();
     let mut remote = Remote::connect(&url, access)?;
-    Ok(listed(source, &mut remote)?)
+    Ok(listed(source, &mut remote, &access.limits)?)
 }
 
 /// As [`resolve_git`], and finds the id of what is at the sub path, or of the paths that count: as long as it stays the
@@ -79,11 +80,12 @@ pub fn resolve_git_with_tree(source: &GitSource, access: &Access, scratch: &Path
     if sub_path.is_root() && source.paths().is_everything() {
         return resolve_git(source, access);
     }
+    let access = &access.started();
     let mut remote = Remote::connect(&url, access)?;
     let mut found = if is_commit_id(source.revision()) {
         resolved(source, source.revision(), RevisionKind::Commit)
     } else {
-        listed(source, &mut remote)?
+        listed(source, &mut remote, &access.limits)?
     };
     if is_commit_id(&found.revision) {
         let place = tempfile::Builder::new().prefix("tree-").tempdir_in(scratch);
@@ -129,16 +131,16 @@ pub(super) fn is_name(revision: &str) -> bool {
     !revision.is_empty() && revision.len() <= MAX_NAME
 }
 
-fn listed(source: &GitSource, remote: &mut Remote) -> Result<ResolvedGit, TransportError> {
+fn listed(source: &GitSource, remote: &mut Remote, limits: &Limits) -> Result<ResolvedGit, TransportError> {
     if !is_name(source.revision()) {
         return Ok(resolved(source, source.revision(), RevisionKind::Commit));
     }
-    let refs = remote.list(&candidates(source.revision()))?;
+    let refs = remote.list(&candidates(source.revision()), limits)?;
     if let Some((id, kind)) = pick(&refs, source.revision()) {
         return Ok(resolved(source, id, kind));
     }
     // Nobody knows yet what the names of a repository without any ref will mean.
-    let is_empty = refs.is_empty() && remote.list(&["refs/".to_owned()])?.is_empty();
+    let is_empty = refs.is_empty() && remote.list(&["refs/".to_owned()], limits)?.is_empty();
     let kind = if is_empty {
         RevisionKind::Unknown
     } else {

@@ -116,6 +116,8 @@ impl Resolver {
         let key = key(&url, access);
         let shared = self.shared(&key);
         let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // What others ask for counts as their time.
+        let access = &access.started();
         let mut found = if is_commit_id(source.revision()) || !is_name(source.revision()) {
             resolved(source, source.revision(), RevisionKind::Commit)
         } else {
@@ -242,14 +244,21 @@ impl State {
             Some(revisions) => revisions.iter().flat_map(|revision| candidates(revision)).collect(),
             None => everything(),
         };
+        let limits = &access.limits;
         // A server that was fine a period ago may want another greeting now.
-        let again = self.remote.as_mut().and_then(|remote| remote.list(&prefixes).ok());
+        let again = self
+            .remote
+            .as_mut()
+            .and_then(|remote| remote.list(&prefixes, limits).ok());
         let mut refs = match again {
             Some(refs) => refs,
-            None => self.remote.insert(Remote::connect(url, access)?).list(&prefixes)?,
+            None => self
+                .remote
+                .insert(Remote::connect(url, access)?)
+                .list(&prefixes, limits)?,
         };
         if let Some(remote) = self.remote.as_mut().filter(|_| refs.is_empty() && revisions.is_some()) {
-            refs = remote.list(&everything())?;
+            refs = remote.list(&everything(), limits)?;
         }
         if !self.remote.as_ref().is_some_and(Remote::can_be_asked_again) {
             self.remote = None;

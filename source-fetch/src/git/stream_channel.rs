@@ -100,7 +100,7 @@ impl StreamChannel {
         let channel = Self {
             url: url.to_string(),
             reader: Box::new(BufReader::new(Patient::new(stdout, limits))),
-            writer: Box::new(stdin),
+            writer: Box::new(Patient::new(stdin, limits)),
             program: Some(Program {
                 child,
                 words: Some(words),
@@ -118,14 +118,17 @@ impl StreamChannel {
             .map_err(failed)?;
         let mut stream = Err(io::ErrorKind::HostUnreachable.into());
         for address in addresses {
-            stream = TcpStream::connect_timeout(&address, CONNECT);
+            let left = limits.time.left().unwrap_or(CONNECT);
+            if left.is_zero() {
+                break;
+            }
+            stream = TcpStream::connect_timeout(&address, CONNECT.min(left));
             if stream.is_ok() {
                 break;
             }
         }
         let stream = stream.map_err(failed)?;
-        stream.set_write_timeout(Some(limits.idle)).map_err(failed)?;
-        let mut writer = stream.try_clone().map_err(failed)?;
+        let mut writer = Patient::new(stream.try_clone().map_err(failed)?, limits);
         let hello = format!(
             "git-upload-pack {}\0host={}\0\0version=2\0",
             url.decoded_path(),
@@ -235,7 +238,7 @@ impl Channel for StreamChannel {
         false
     }
 
-    fn ask(&mut self, request: Vec<u8>) -> Result<Box<dyn Read + '_>, TransportError> {
+    fn ask(&mut self, request: Vec<u8>, _limits: &Limits) -> Result<Box<dyn Read + '_>, TransportError> {
         if let Err(error) = self.writer.write_all(&request).and_then(|()| self.writer.flush()) {
             return Err(self.failed(error));
         }

@@ -17,7 +17,10 @@ use super::{
     stream_channel::StreamChannel,
     url::{GitScheme, GitUrl},
 };
-use crate::access::Access;
+use crate::{
+    access::Access,
+    limits::{LimitExceeded, Limits},
+};
 
 /// Why a git server gave no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,14 @@ pub enum TransportError {
         /// What it lacks.
         problem: &'static str,
     },
+    /// It takes too long or sends too much, or somebody cancelled.
+    #[error("gave up on {url}")]
+    Limit {
+        /// The repository.
+        url: String,
+        /// Which bound was crossed.
+        source: LimitExceeded,
+    },
     /// A local repository can't be read.
     #[error("local repository {url} can't be read")]
     Local {
@@ -109,6 +120,7 @@ impl TransportError {
                     | io::ErrorKind::TimedOut
                     | io::ErrorKind::WouldBlock
             ),
+            Self::Limit { source, .. } => source.is_retryable(),
             Self::Ssh { problem, .. } => ["timed out", "refused", "reset", "closed"]
                 .iter()
                 .any(|word| problem.contains(word)),
@@ -126,6 +138,17 @@ pub(crate) fn protocol_error(url: &str, source: io::Error) -> TransportError {
     TransportError::Protocol {
         url: url.to_owned(),
         source,
+    }
+}
+
+/// What failed because the time was over failed for that reason.
+fn limited(url: &str, limits: &Limits, error: TransportError) -> TransportError {
+    match limits.check() {
+        Ok(()) => error,
+        Err(source) => TransportError::Limit {
+            url: url.to_owned(),
+            source,
+        },
     }
 }
 
@@ -163,6 +186,11 @@ impl fmt::Debug for Remote {
 impl Remote {
     /// Says hello.
     pub(crate) fn connect(url: &GitUrl, access: &Access) -> Result<Self, TransportError> {
+        let limits = &access.limits;
+        Self::connect_to(url, access).map_err(|error| limited(&url.to_string(), limits, error))
+    }
+
+    fn connect_to(url: &GitUrl, access: &Access) -> Result<Self, TransportError> {
         let unsupported = |problem| TransportError::Unsupported {
             url: url.to_string(),
             problem,
@@ -170,7 +198,7 @@ impl Remote {
         let wire = |channel: Box<dyn Channel>, greeting| Kind::Wire { channel, greeting };
         let kind = match url.scheme() {
             GitScheme::Http | GitScheme::Https => {
-                let (channel, greeting) = HttpChannel::open(url, &access.git, &access.http)?;
+                let (channel, greeting) = HttpChannel::open(url, access)?;
                 wire(Box::new(channel), greeting)
             }
             GitScheme::Git => {
@@ -206,7 +234,12 @@ impl Remote {
     }
 
     /// Lists the refs that begin with one of `prefixes`, and perhaps others.
-    pub(crate) fn list(&mut self, prefixes: &[String]) -> Result<Vec<ListedRef>, TransportError> {
+    pub(crate) fn list(&mut self, prefixes: &[String], limits: &Limits) -> Result<Vec<ListedRef>, TransportError> {
+        let listed = self.listed(prefixes, limits);
+        listed.map_err(|error| limited(&self.url, limits, error))
+    }
+
+    fn listed(&mut self, prefixes: &[String], limits: &Limits) -> Result<Vec<ListedRef>, TransportError> {
         match &mut self.kind {
             Kind::Local(repository) => repository.list(),
             Kind::Wire {
@@ -217,7 +250,9 @@ impl Remote {
                 greeting: Greeting::Version2(capabilities),
                 channel,
             } => {
-                let mut answer = channel.ask(capabilities.ls_refs(prefixes, AGENT))?.take(MAX_LISTING);
+                let mut answer = channel
+                    .ask(capabilities.ls_refs(prefixes, AGENT), limits)?
+                    .take(MAX_LISTING);
                 protocol::read_refs(&mut answer).map_err(|error| protocol_error(&self.url, error))
             }
         }
@@ -229,6 +264,19 @@ impl Remote {
         id: &str,
         wanted: Wanted,
         have: Option<&str>,
+        limits: &Limits,
+        pack: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Vec<String>, TransportError> {
+        let fetched = self.fetched(id, wanted, have, limits, pack);
+        fetched.map_err(|error| limited(&self.url, limits, error))
+    }
+
+    fn fetched(
+        &mut self,
+        id: &str,
+        wanted: Wanted,
+        have: Option<&str>,
+        limits: &Limits,
         mut pack: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Vec<String>, TransportError> {
         let filter = match wanted {
@@ -244,7 +292,7 @@ impl Remote {
         let failed = |error| protocol_error(&self.url, error);
         match greeting {
             Greeting::Version2(capabilities) => {
-                let mut answer = channel.ask(capabilities.fetch(id, filter.as_deref(), have, AGENT))?;
+                let mut answer = channel.ask(capabilities.fetch(id, filter.as_deref(), have, AGENT), limits)?;
                 protocol::read_pack(&mut answer, pack).map_err(failed)
             }
             Greeting::Older(found) => {
@@ -267,7 +315,7 @@ impl Remote {
                     ))));
                 }
                 let request = found.fetch(&ids, depth, filter.as_deref(), AGENT);
-                let mut answer = channel.ask(request)?;
+                let mut answer = channel.ask(request, limits)?;
                 old_protocol::read_pack(&mut answer, pack).map_err(failed)
             }
         }

@@ -14,7 +14,7 @@ use super::document::SourceImage;
 use crate::{
     archive::{self, ArchiveError, ArchiveKind},
     beneath::Beneath,
-    limits::{Limits, Received},
+    limits::{LimitExceeded, Limits, Received},
 };
 
 /// What was fetched.
@@ -72,6 +72,14 @@ pub enum ImageSourceError {
         /// The cause.
         source: io::Error,
     },
+    /// It took too long, or somebody cancelled.
+    #[error("source image {image} is not fetched")]
+    Limit {
+        /// The image.
+        image: String,
+        /// Which bound was crossed.
+        source: LimitExceeded,
+    },
     /// The target could not be opened.
     #[error("cannot open the directory to unpack into")]
     Target(#[source] io::Error),
@@ -83,7 +91,11 @@ pub enum ImageSourceError {
 impl ImageSourceError {
     /// Returns whether the same fetch may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Registry(error) if error.is_retryable())
+        match self {
+            Self::Registry(error) => error.is_retryable(),
+            Self::Limit { source, .. } => source.is_retryable(),
+            _ => false,
+        }
     }
 }
 
@@ -104,7 +116,24 @@ pub fn fetch_image(
     limits: &Limits,
 ) -> Result<FetchedImage, ImageSourceError> {
     let reference = Reference::parse(image)?;
-    let found = SourceImage::read(&reference, client)?;
+    let limits = &limits.started(client.http());
+    // What failed because the time was over failed for that reason.
+    fetched(&reference, dir, client, limits).map_err(|error| match limits.check() {
+        Ok(()) => error,
+        Err(source) => ImageSourceError::Limit {
+            image: image.to_owned(),
+            source,
+        },
+    })
+}
+
+fn fetched(
+    reference: &Reference,
+    dir: &Path,
+    client: &Client,
+    limits: &Limits,
+) -> Result<FetchedImage, ImageSourceError> {
+    let found = SourceImage::read(reference, &limits.client(client))?;
     let mut into = Beneath::open(dir, limits).map_err(ImageSourceError::Target)?;
     let kind = match found.kind.as_str() {
         "zip" | "jar" | "war" => Some((ArchiveKind::Zip, "zip")),
@@ -116,14 +145,14 @@ pub fn fetch_image(
         let [layer] = found.layers.as_slice() else {
             return Err(ImageSourceError::Layers);
         };
-        let (mut file, name) = only_file(&reference, layer, dir, client, limits)?;
+        let (mut file, name) = only_file(reference, layer, dir, client, limits)?;
         if ArchiveKind::of(&mut file)? != Some(kind) {
             return Err(ArchiveError::OtherKind { name, expected }.into());
         }
         archive::unpack_as(kind, &mut file, &mut into, 0)?;
     } else {
         for layer in &found.layers {
-            unpack_layer(&reference, layer, &mut into, client)?;
+            unpack_layer(reference, layer, &mut into, &limits.client(client))?;
         }
     }
     into.finish().map_err(ArchiveError::from)?;
@@ -184,7 +213,7 @@ fn only_file(
     let place = tempfile::Builder::new().prefix(".source-").tempdir_in(dir);
     let place = place.map_err(ImageSourceError::Target)?;
     let mut into = Beneath::open(place.path(), limits).map_err(ImageSourceError::Target)?;
-    unpack_layer(reference, layer, &mut into, client)?;
+    unpack_layer(reference, layer, &mut into, &limits.client(client))?;
     let mut entries = std::fs::read_dir(place.path()).map_err(ImageSourceError::Target)?;
     let (Some(entry), None) = (entries.next(), entries.next()) else {
         return Err(ImageSourceError::Files);
