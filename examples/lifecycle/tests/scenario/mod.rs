@@ -270,7 +270,11 @@ fn levels(case: &Value) -> Vec<&str> {
 
 /// Runs `check` on all cases at their log levels on a few threads and reports all that failed.
 pub(crate) fn check_all(file: &str, check: impl Fn(&Value, &str) -> Result<(), String> + Sync) {
-    let cases = cases(file);
+    check_cases(file, &cases(file), check);
+}
+
+/// Does that for cases from elsewhere.
+pub(crate) fn check_cases(file: &str, cases: &[Value], check: impl Fn(&Value, &str) -> Result<(), String> + Sync) {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let only = std::env::var("CASE").ok();
