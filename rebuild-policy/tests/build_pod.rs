@@ -2,74 +2,10 @@
 
 mod fixture;
 
+use fixture::cluster::{Cluster, options};
 use fixture::{all_pass, cases, normalise, read};
-use rebuild_policy::{
-    Build, Builder, ClusterBuilder, HelperImages, ImageFacts, LookupError, ObjectReference, PodOptions, PodWorld,
-    plan_pod,
-};
+use rebuild_policy::{Build, PodOptions, plan_pod};
 use serde_json::{Value, json};
-
-struct Recorded<'a>(&'a Value);
-
-impl Recorded<'_> {
-    fn object(&self, kind: &str, namespace: Option<&str>, name: &str) -> Option<Value> {
-        let objects = self.0["objects"].as_array()?;
-        objects
-            .iter()
-            .find(|object| {
-                object["kind"] == kind
-                    && object["metadata"]["name"] == name
-                    && namespace.is_none_or(|namespace| object["metadata"]["namespace"] == namespace)
-            })
-            .cloned()
-    }
-}
-
-impl PodWorld for Recorded<'_> {
-    fn service_accounts(&self, _namespace: &str) -> Result<Vec<Value>, LookupError> {
-        let objects = self.0["objects"].as_array().cloned().unwrap_or_default();
-        Ok(objects
-            .into_iter()
-            .filter(|object| object["kind"] == "ServiceAccount")
-            .collect())
-    }
-    fn secret(&self, namespace: &str, name: &str) -> Result<Option<Value>, LookupError> {
-        Ok(self.object("Secret", Some(namespace), name))
-    }
-    fn builder(&self, namespace: &str, name: &str) -> Result<Option<Builder>, LookupError> {
-        Ok(self
-            .object("Builder", Some(namespace), name)
-            .map(|object| read(&object)))
-    }
-    fn cluster_builder(&self, name: &str) -> Result<Option<ClusterBuilder>, LookupError> {
-        Ok(self.object("ClusterBuilder", None, name).map(|object| read(&object)))
-    }
-    fn service(&self, _namespace: &str, reference: &ObjectReference) -> Result<Option<Value>, LookupError> {
-        let services = self.0["services"].as_array().cloned().unwrap_or_default();
-        Ok(services
-            .into_iter()
-            .find(|object| object["metadata"]["name"] == *reference.name.as_str()))
-    }
-    fn image(&self, image: &str, _: (&str, &str), _: &[String]) -> Result<ImageFacts, LookupError> {
-        let Some(found) = self.0["images"].get(image) else {
-            return Err(LookupError {
-                problem: format!("image {image} not found"),
-                retryable: false,
-            });
-        };
-        if let Some(problem) = found["error"].as_str() {
-            return Err(LookupError {
-                problem: problem.to_owned(),
-                retryable: false,
-            });
-        }
-        Ok(ImageFacts {
-            labels: serde_json::from_value(found["labels"].clone()).unwrap_or_default(),
-            env: serde_json::from_value(found["env"].clone()).unwrap_or_default(),
-            os: found["os"].as_str().unwrap_or("linux").to_owned(),
-        })
-    }
-}
 
 #[test]
 fn no_pod_has_a_secret_in_the_environment_of_its_build() {
@@ -82,7 +18,7 @@ fn no_pod_has_a_secret_in_the_environment_of_its_build() {
         {"name": "REGION", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
     ]);
     let now = "2026-01-05T09:30:00Z".parse().expect("a time");
-    let pod = |build: &Value| plan_pod(&read::<Build>(build), &Recorded(input), &PodOptions::default(), now);
+    let pod = |build: &Value| plan_pod(&read::<Build>(build), &Cluster(input), &PodOptions::default(), now);
     assert!(pod(&build).is_ok());
     let secret = json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
     build["spec"]["env"].as_array_mut().expect("a list").push(secret);
@@ -101,20 +37,9 @@ fn recorded_pods_are_made_again() {
     let failures = cases.iter().filter_map(|case| {
         let input = &case["input"];
         let build: Build = read(&input["build"]);
-        let helper = |name: &str| format!("kpack.example/{name}");
-        let options = PodOptions {
-            images: HelperImages {
-                build_init: helper("build-init"),
-                completion: helper("completion"),
-                rebase: helper("rebase"),
-                build_waiter: helper("build-waiter"),
-            },
-            maximum_platform_api: input["maximumPlatformApi"].as_str().and_then(|text| text.parse().ok()),
-            ssh_trust_unknown_hosts: input["sshTrustUnknownHosts"] == true,
-            injected_sidecar_support: input["injectedSidecarSupport"] == true,
-        };
+        let options = options(input);
         let now = "2026-01-05T09:30:00Z".parse().ok()?;
-        let got = match plan_pod(&build, &Recorded(input), &options, now) {
+        let got = match plan_pod(&build, &Cluster(input), &options, now) {
             Err(error) => json!({"error": error.to_string()}),
             Ok(mut pod) => {
                 pod.as_object_mut()?

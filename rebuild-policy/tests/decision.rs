@@ -5,8 +5,8 @@ mod fixture;
 use fixture::{all_pass, cases, normalise, read};
 use jiff::Timestamp;
 use rebuild_policy::{
-    Build, Builder, BuilderView, ClusterBuilder, Decision, Image, NextBuild, Situation, SourceResolver, decide,
-    next_build,
+    Build, Builder, BuilderView, Change, Changes, ClusterBuilder, Decision, Image, NextBuild, Situation,
+    SourceResolver, decide, next_build,
 };
 use serde_json::{Value, json};
 
@@ -140,4 +140,21 @@ fn recorded_tags_and_names_of_builds_are_made_again() {
     let failures = failures.collect();
     all_pass(cases.len(), failures);
     assert_eq!(cases.len(), 25);
+}
+
+// row 10.6/P22
+#[test]
+fn without_a_change_there_are_no_reasons_and_no_priority() {
+    assert_eq!(Changes::new(Vec::new()), None);
+    let one = Changes::new(vec![Change::Trigger { message: String::new() }]);
+    assert_eq!(one.map(|changes| changes.reasons()).as_deref(), Some("TRIGGER"));
+    let world = World::new(&cases(include_str!("fixtures/policy/build-required.json"))[0]["input"]);
+    let situation = Situation {
+        image: &world.image,
+        last_build: world.last_build.as_ref(),
+        source: &world.source,
+        builder: world.builder(),
+        now: now(),
+    };
+    assert!(matches!(decide(&situation), Ok(Decision::UpToDate)));
 }

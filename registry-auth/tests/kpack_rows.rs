@@ -1,0 +1,105 @@
+//! The rows of the reference's table about kpack's credentials, one rule a test.
+
+use registry_auth::{Credential, CredentialSet, Keychain, KubernetesKeychain, KubernetesSecret};
+use serde_json::{Value, json};
+
+fn dockerconfigjson(auths: &Value) -> CredentialSet {
+    CredentialSet::from_dockerconfigjson(json!({ "auths": auths }).to_string().as_bytes()).expect("a configuration")
+}
+
+fn dockercfg(entries: &Value) -> CredentialSet {
+    CredentialSet::from_dockercfg(entries.to_string().as_bytes()).expect("a configuration")
+}
+
+fn found(set: &CredentialSet, host: &str) -> Option<(String, String)> {
+    let found = set.find(host);
+    found.map(|found| (found.user().to_owned(), found.password().expose().to_owned()))
+}
+
+fn pair(user: &str, password: &str) -> Option<(String, String)> {
+    Some((user.to_owned(), password.to_owned()))
+}
+
+fn basic(name: &str, registry: &str, user: &str) -> KubernetesSecret {
+    KubernetesSecret::new(name, "kubernetes.io/basic-auth")
+        .with_annotation("kpack.io/docker", registry)
+        .with_data("username", user)
+        .with_data("password", "word")
+}
+
+fn user_for(keychain: &KubernetesKeychain, repository: &str) -> Option<String> {
+    let found = keychain.find(&repository.parse().expect("a repository"));
+    found.expect("nothing can fail").map(|found| found.user().to_owned())
+}
+
+// rows 10.4/A1 10.4/A2 10.4/A3
+#[test]
+fn a_registry_gets_its_own_credential_and_others_get_none() {
+    let set = dockerconfigjson(&json!({
+        "non.match": {"username": "other", "password": "wrong"},
+        "some.reg": {"username": "robot", "password": "right"},
+    }));
+    assert_eq!(found(&set, "some.reg"), pair("robot", "right"));
+    assert_eq!(found(&set, "third.reg"), None);
+}
+
+// rows 10.4/A4 10.4/A5
+#[test]
+fn what_is_there_is_kept_when_more_is_added() {
+    let mut set = dockercfg(&json!({"gcr.io": {"username": "first", "password": "1"}}));
+    for key in ["gcr.io", "https://gcr.io"] {
+        let more = dockercfg(&json!({key: {"username": "second", "password": "2"}}));
+        set.append(more).expect("a registry");
+        assert_eq!(found(&set, "gcr.io"), pair("first", "1"));
+        assert_eq!(set.iter().count(), 1, "{key}");
+    }
+}
+
+// rows 10.4/A6 10.4/A7 10.4/A8 10.4/A9
+#[test]
+fn auth_goes_before_user_and_password_and_is_made_of_them_where_it_is_missing() {
+    let entries = json!({
+        "both.reg": {"auth": "dXNlcjpwYXNz", "username": "other", "password": "wrong"},
+        "line.reg": {"auth": "dXNlcjpwYXNzCg=="},
+        "none.reg": {"username": "user", "password": "pass"},
+    });
+    for set in [dockerconfigjson(&entries), dockercfg(&entries)] {
+        assert_eq!(found(&set, "both.reg"), pair("user", "pass"));
+        assert_eq!(found(&set, "line.reg"), pair("user", "pass\n"));
+        let written: Value = serde_json::from_str(set.to_docker_config().expose()).expect("JSON");
+        assert_eq!(written["auths"]["none.reg"]["auth"], "dXNlcjpwYXNz");
+    }
+}
+
+// row 10.4/A11
+#[test]
+fn annotated_secrets_are_kept_under_their_annotation() {
+    let secrets = [basic("a", "gcr.io", "one"), basic("b", "index.docker.io", "two")];
+    let keychain = KubernetesKeychain::for_pod(&secrets, &[]).expect("credentials");
+    let keys: Vec<&str> = keychain.credentials().iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["gcr.io", "index.docker.io"]);
+}
+
+// row 10.4/A12
+#[test]
+fn what_is_saved_has_auth_for_every_registry() {
+    let mut set = CredentialSet::new();
+    set.replace("reg.io", Credential::basic("user", "pass"));
+    let written: Value = serde_json::from_str(set.to_docker_config().expose()).expect("JSON");
+    let expected = json!({"auths": {"reg.io": {"username": "user", "password": "pass", "auth": "dXNlcjpwYXNz"}}});
+    assert_eq!(written, expected);
+}
+
+// row 10.4/A16
+#[test]
+fn pull_secrets_are_used_where_the_account_has_nothing() {
+    let config = |user: &str| json!({"auths": {"reg.io": {"username": user, "password": "p"}}}).to_string();
+    let pull =
+        KubernetesSecret::new("pull", "kubernetes.io/dockerconfigjson").with_data(".dockerconfigjson", config("pull"));
+    let keychain = KubernetesKeychain::for_controller(&[], std::slice::from_ref(&pull)).expect("credentials");
+    assert_eq!(user_for(&keychain, "reg.io/team/app").as_deref(), Some("pull"));
+    assert_eq!(user_for(&keychain, "other.io/team/app"), None);
+    let own = basic("own", "reg.io", "account");
+    let keychain = KubernetesKeychain::for_controller(&[own], &[pull]).expect("credentials");
+    assert_eq!(user_for(&keychain, "reg.io/team/app").as_deref(), Some("account"));
+}
