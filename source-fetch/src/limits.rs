@@ -99,6 +99,11 @@ impl Limits {
         }
     }
 
+    /// How many bytes may come of so many that were received.
+    pub(crate) fn most_unpacked(&self, received: u64) -> u64 {
+        received.saturating_mul(self.ratio).max(SMALL)
+    }
+
     /// Whether so many bytes may come of so many that were received.
     pub(crate) fn check_ratio(&self, unpacked: u64, received: u64) -> Result<(), LimitExceeded> {
         match received > 0 && unpacked > SMALL && unpacked / received >= self.ratio {

@@ -85,8 +85,10 @@ pub(crate) fn receive_trees(
     let mut spent = Spent::new(limits);
     let sent = remote.fetch(id, Wanted::Everything, have, limits, |piece| {
         spent.count(piece)?;
-        scan.push(piece)?;
-        spent.grown(scan.inflated())
+        scan.allow(limits.most_unpacked(spent.bytes));
+        let pushed = scan.push(piece);
+        spent.grown(scan.inflated())?;
+        pushed
     });
     spent.sent(sent)?;
     // What is wrong with the pack is the server's doing, as it is when libgit2 finds out.

@@ -37,8 +37,10 @@ pub(crate) struct PackScan<K> {
     doubtful: bool,
     inflate: Decompress,
     scratch: Vec<u8>,
-    /// Bytes of all objects, inflated.
+    /// Bytes of all objects, inflated and put together.
     inflated: u64,
+    /// How many there may be.
+    allowed: u64,
 }
 
 enum State {
@@ -81,7 +83,13 @@ impl<K: Keep> PackScan<K> {
             inflate: Decompress::new(true),
             scratch: vec![0; PIECE],
             inflated: 0,
+            allowed: u64::MAX,
         }
+    }
+
+    /// Ends the scan with an error as soon as there are more bytes of objects than that.
+    pub(crate) fn allow(&mut self, inflated: u64) {
+        self.allowed = inflated;
     }
 
     /// Takes the next bytes.
@@ -114,7 +122,7 @@ impl<K: Keep> PackScan<K> {
         Ok(())
     }
 
-    /// Bytes of all objects so far, inflated.
+    /// Bytes of all objects so far, inflated and put together.
     pub(crate) fn inflated(&self) -> u64 {
         self.inflated
     }
@@ -213,10 +221,16 @@ impl<K: Keep> PackScan<K> {
                     What::Object(kind) => Some(self.keep.keep(kind, &bytes)?),
                     What::Difference(base) => {
                         let (kind, base) = self.keep.content(base)?;
-                        Some(self.keep.keep(kind, &delta::apply(&base, &bytes)?)?)
+                        let object = delta::apply(&base, &bytes)?;
+                        // A few bytes of difference can stand for an object as large as its base.
+                        self.inflated += object.len() as u64;
+                        Some(self.keep.keep(kind, &object)?)
                     }
                     What::PassedOver => None,
                 };
+                if self.inflated > self.allowed {
+                    return Err(malformed("the objects of the pack are larger than is allowed"));
+                }
                 self.kept.extend(id.map(|id| (at, id)));
                 self.next(self.offset + used as u64);
             }
@@ -441,6 +455,37 @@ mod tests {
             let error = scan(std::iter::once(bytes), &mut Memory::default()).expect_err("it is damaged");
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         }
+    }
+
+    #[test]
+    fn many_small_differences_to_a_large_tree_end_where_they_go_beyond_what_is_allowed() {
+        let deflated = |bytes: &[u8]| {
+            let mut deflated = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut deflated, bytes).expect("written");
+            deflated.finish().expect("written")
+        };
+        // A tree of 16 KiB, and 200 differences of 11 bytes, each of which is all of it but for its last byte.
+        let tree = [7; 16 << 10];
+        let mut bytes = b"PACK\0\0\0\x02\0\0\0\xc9".to_vec();
+        bytes.extend([2 << 4 | 0x80, 0x80, 8]);
+        bytes.extend(deflated(&tree));
+        let base = Oid::hash_object(ObjectType::Tree, &tree).expect("hashed");
+        for number in 8..208 {
+            bytes.push(0x7b);
+            bytes.extend(base.as_bytes());
+            bytes.extend(deflated(&[0x80, 0x80, 1, 0x80, 0x80, 1, 0xb0, 0xff, 0x3f, 1, number]));
+        }
+        bytes.extend([0; 20]);
+        let mut memory = Memory::default();
+        assert!(scan(std::iter::once(&bytes[..]), &mut memory).expect("valid"));
+        assert_eq!(memory.0.len(), 201);
+
+        let mut memory = Memory::default();
+        let mut limited = PackScan::new(&mut memory);
+        limited.allow(100 << 10);
+        let error = limited.push(&bytes).expect_err("too much");
+        assert!(error.to_string().contains("larger than is allowed"), "{error}");
+        assert_eq!(memory.0.len(), 7);
     }
 
     #[test]
