@@ -120,8 +120,11 @@ impl Clock for Settable {
 
 #[test]
 fn a_token_near_its_end_is_renewed_before_the_registry_refuses_it() {
+    // The registry's clock is the machine's and goes on while the client's stands still, so that for the registry the
+    // token must live longer than this test may take.
     let (tokens, registry) = with_tokens(&TokenServerOptions {
-        lifetime: Duration::from_secs(100),
+        lifetime: Duration::from_secs(86_400),
+        announced_lifetime: Some(Duration::from_secs(100)),
         ..TokenServerOptions::default()
     });
     let proxy = FaultProxy::start(&registry.host()).expect("a proxy");

@@ -35,6 +35,8 @@ pub struct TokenServerOptions<'a> {
     pub users: &'a [(&'a str, &'a str)],
     /// How long tokens live.
     pub lifetime: Duration,
+    /// How long answers say that tokens live, where that is not the truth.
+    pub announced_lifetime: Option<Duration>,
     /// Whether a refresh token comes along with each token.
     pub refresh_tokens: bool,
     /// The authority that signs its certificate; `None` means plain http.
@@ -46,6 +48,7 @@ impl Default for TokenServerOptions<'_> {
         Self {
             users: &[("user", "pass")],
             lifetime: Duration::from_secs(300),
+            announced_lifetime: None,
             refresh_tokens: false,
             tls: None,
         }
@@ -67,6 +70,7 @@ struct State {
     certificate: rcgen::Certificate,
     users: Vec<(String, String)>,
     lifetime: Duration,
+    announced_lifetime: Duration,
     refresh_tokens: bool,
     refresh: Mutex<BTreeSet<String>>,
     stale: AtomicUsize,
@@ -98,6 +102,7 @@ impl TokenServer {
                 .map(|(user, password)| ((*user).to_owned(), (*password).to_owned()))
                 .collect(),
             lifetime: options.lifetime,
+            announced_lifetime: options.announced_lifetime.unwrap_or(options.lifetime),
             refresh_tokens: options.refresh_tokens,
             refresh: Mutex::default(),
             stale: AtomicUsize::new(0),
@@ -198,7 +203,8 @@ impl State {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         let subject = user.clone().unwrap_or_default();
         let token = self.sign(&subject, &access(&scopes, user.is_some()), stale.is_ok())?;
-        let mut answer = json!({"token": token, "access_token": token, "expires_in": self.lifetime.as_secs()});
+        let mut answer =
+            json!({"token": token, "access_token": token, "expires_in": self.announced_lifetime.as_secs()});
         let wants = given("offline_token") == ["true"] || given("access_type") == ["offline"] || self.refresh_tokens;
         if let Some(user) = user.filter(|_| wants) {
             let mut known = lock(&self.refresh);
