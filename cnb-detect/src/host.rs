@@ -22,6 +22,9 @@ use crate::{Command, Exit, Output, RunError, Runner, descendants};
 /// [`linger`](Self::linger); then they are ended, and a line of output says so. Children that let go of the pipe are left alone.
 /// When a run is cancelled or takes too long, the program is ended with all its descendants, and whoever else holds the pipe.
 ///
+/// Nothing that this process has opened reaches the program, as the standard library opens all files to be closed then. What
+/// this process itself was started with is another matter: closing it is up to the program, as `lifecycle` does first of all.
+///
 /// What it is not: a sandbox. A process that left its parent, its group and the pipe behind cannot be found again.
 #[derive(Clone, Debug)]
 pub struct HostRunner {

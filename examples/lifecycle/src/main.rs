@@ -7,6 +7,7 @@ mod api;
 mod builder;
 mod caches;
 mod creator;
+mod descriptors;
 mod detector;
 mod env;
 mod exporter;
@@ -39,6 +40,7 @@ use inputs::{Inputs, Phase};
 use logger::{Level, Logger};
 
 fn main() -> ExitCode {
+    descriptors::close_inherited();
     let args: Vec<OsString> = std::env::args_os().collect();
     let code = run(&args, &Env::of_process(), &Logger::to_stdout());
     ExitCode::from(u8::try_from(code).unwrap_or(1))
