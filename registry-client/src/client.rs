@@ -235,7 +235,7 @@ impl Client {
     ) -> Result<(), RegistryError> {
         let operation = Operation::PushBlob(Some(digest.clone()));
         let call = self.session.call(repository, operation, Scope::push(repository));
-        push::whole(&self.session, &call, digest, size, open)
+        push::whole(&self.session, &call, digest, size, open, false)
     }
 
     /// Brings a blob that the repository probably lacks there, as [`push_blob`](Self::push_blob) does.
@@ -254,7 +254,7 @@ impl Client {
     ) -> Result<(), RegistryError> {
         let operation = Operation::PushBlob(Some(digest.clone()));
         let call = self.session.call(repository, operation, Scope::push(repository));
-        push::new(&self.session, &call, digest, size, open)
+        push::whole(&self.session, &call, digest, size, open, true)
     }
 
     /// Uploads a blob whose size and digest are not known yet, while it is made, in one request and without keeping

@@ -69,40 +69,37 @@ const TRIAL: u64 = 64 << 10;
 pub(crate) type Open<'a> = dyn FnMut() -> io::Result<Box<dyn Read + Send>> + 'a;
 
 /// Brings a blob to a repository with as few requests as possible, as often as the policy allows.
+///
+/// One that is `probably_new` is asked for by the request that starts its upload.
 pub(crate) fn whole(
     session: &Session,
     call: &Call<'_>,
     digest: &Digest,
     size: u64,
     open: &mut Open<'_>,
+    probably_new: bool,
 ) -> Result<(), RegistryError> {
     let repository = call.repository;
-    let now = || session.http.policy().clock.now();
     let mut attempts = session.attempts(call);
-    let mut known = session.facts.holds(now(), repository, digest);
-    if known.is_none()
-        && let Some(from) = session.facts.elsewhere(now(), repository, digest)
-    {
-        // Also where the blob is there already, this is the one request that it takes.
-        match mount(session, &from, repository, digest, call.until) {
-            Ok(true) => return Ok(()),
-            Err(error) if error.is_over() => return Err(error),
-            // The blob can still be sent.
-            Ok(false) | Err(_) => {}
-        }
-    }
+    let mut known = match look(session, call, digest, probably_new)? {
+        Known::Brought => return Ok(()),
+        Known::There(there) => Some(there),
+        Known::Unknown => None,
+    };
     loop {
         let begun = session.take_upload(repository, Some(digest));
-        // After a refused mount the blob may still be there: not every registry mounts. After a break this also tells whether the blob did arrive, and whether the token still counts.
+        // After a refused mount the blob may still be there: not every registry mounts. After a break this also tells
+        // whether the blob did arrive, and whether the token still counts.
         let there = match known.take() {
             Some(there) => there,
             None => exists(session, call, digest)?.is_some(),
         };
+        let now = session.http.policy().clock.now();
         if there {
             if let Some(begun) = begun {
                 session.keep_upload(repository, begun);
             }
-            session.facts.note(now(), repository, digest, true);
+            session.facts.note(now, repository, digest, true);
             session.terms.tell(Progress::Present { repository, digest });
             return Ok(());
         }
@@ -110,46 +107,51 @@ pub(crate) fn whole(
             Some(begun) => close(session, call, &begun.address, digest, size, open),
             None => send(session, call, digest, size, open),
         };
-        let error = match sent {
+        match sent {
             Ok(()) => {
-                session.facts.note(now(), repository, digest, true);
+                session.facts.note(now, repository, digest, true);
                 return Ok(());
             }
-            Err(error) => error,
-        };
-        if !session.again(call, &mut attempts, &error) {
-            return Err(error);
+            Err(error) if !session.again(call, &mut attempts, &error) => return Err(error),
+            Err(_) => {}
         }
     }
 }
 
-/// Brings a blob that the repository probably lacks there: asks and starts in one request.
-pub(crate) fn new(
-    session: &Session,
-    call: &Call<'_>,
-    digest: &Digest,
-    size: u64,
-    open: &mut Open<'_>,
-) -> Result<(), RegistryError> {
-    let repository = call.repository;
-    let now = || session.http.policy().clock.now();
-    let seen = session.facts.holds(now(), repository, digest).is_some()
-        || session.facts.elsewhere(now(), repository, digest).is_some();
+/// What is known of a blob before it is asked for.
+enum Known {
+    /// It is there now, and whoever listens has heard of it.
+    Brought,
+    There(bool),
+    Unknown,
+}
+
+/// Finds out what is known of a blob, and mounts it from where it is known to be.
+fn look(session: &Session, call: &Call<'_>, digest: &Digest, probably_new: bool) -> Result<Known, RegistryError> {
+    let (repository, now) = (call.repository, session.http.policy().clock.now());
+    if let Some(there) = session.facts.holds(now, repository, digest) {
+        return Ok(Known::There(there));
+    }
+    if let Some(from) = session.facts.elsewhere(now, repository, digest) {
+        // Also where the blob is there already, this is the one request that it takes.
+        return match mount(session, &from, repository, digest, call.until) {
+            Ok(true) => Ok(Known::Brought),
+            Err(error) if error.is_over() => Err(error),
+            // The blob can still be sent.
+            Ok(false) | Err(_) => Ok(Known::Unknown),
+        };
+    }
+    if !probably_new {
+        return Ok(Known::Unknown);
+    }
+    if mount(session, repository, repository, digest, call.until)? {
+        return Ok(Known::Brought);
+    }
     // A registry that does not know the question starts an upload all the same, or refuses.
-    if seen || mount(session, repository, repository, digest, call.until)? {
-        return whole(session, call, digest, size, open);
-    }
-    let Some(begun) = session.take_upload(repository, Some(digest)) else {
-        return whole(session, call, digest, size, open);
-    };
-    match close(session, call, &begun.address, digest, size, open) {
-        Ok(()) => {
-            session.facts.note(now(), repository, digest, true);
-            Ok(())
-        }
-        Err(error) if error.is_retryable() => whole(session, call, digest, size, open),
-        Err(error) => Err(error),
-    }
+    Ok(match session.has_upload(repository, digest) {
+        true => Known::There(false),
+        false => Known::Unknown,
+    })
 }
 
 /// Sends bytes as they come, in one request. Returns where the upload goes on.
@@ -433,10 +435,14 @@ pub(crate) fn mount(
     match started {
         Ok(None) => {
             session.facts.note(now, to, digest, true);
-            session.terms.tell(Progress::Mounted {
-                repository: to,
-                digest,
-                from,
+            let repository = to;
+            session.terms.tell(match from == to {
+                true => Progress::Present { repository, digest },
+                false => Progress::Mounted {
+                    repository,
+                    digest,
+                    from,
+                },
             });
             Ok(true)
         }

@@ -198,6 +198,13 @@ impl Session {
         lock(&self.uploads).entry(repository.clone()).or_default().push(upload);
     }
 
+    /// Tells whether an upload was begun for a blob and not used.
+    pub(crate) fn has_upload(&self, repository: &Repository, digest: &Digest) -> bool {
+        let uploads = lock(&self.uploads);
+        let begun = uploads.get(repository).into_iter().flatten();
+        begun.into_iter().any(|begun| begun.digest == *digest)
+    }
+
     /// Takes an upload that was begun and not used, rather one for this blob.
     pub(crate) fn take_upload(&self, repository: &Repository, digest: Option<&Digest>) -> Option<Begun> {
         let mut uploads = lock(&self.uploads);

@@ -62,7 +62,7 @@ impl BlobUpload {
         let Some(upload) = self.started.take() else {
             let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Body::shared(&bytes, 0).into_reader()) };
             let call = self.call(Some(digest));
-            return push::whole(&self.session, &call, digest, bytes.len() as u64, &mut open);
+            return push::whole(&self.session, &call, digest, bytes.len() as u64, &mut open, false);
         };
         let call = self.call(Some(digest));
         push::part(&self.session, &call, &upload, self.sent, &bytes, Some(digest))?;
