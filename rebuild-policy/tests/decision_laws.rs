@@ -137,7 +137,7 @@ impl World {
         let git = GitSource {
             url,
             revision,
-            initialize_submodules: false,
+            ..GitSource::default()
         };
         last.spec.source = SourceConfig {
             git: Some(git),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rebuild_policy::{ResolvedBlob, ResolvedGit, ResolvedRegistry, ResolvedSource, SourceConfig};
 use registry_client::Http;
-use source_fetch::{Access, GitKeychain, GitSource, Limits, ResolveError, Resolver, Ssh, resolve_git};
+use source_fetch::{Access, GitKeychain, GitSource, Limits, PathFilter, ResolveError, Resolver, Ssh, resolve_git};
 
 use super::{Account, SourceError, SourceReader};
 
@@ -50,7 +50,7 @@ impl SourceFetcher {
     }
 
     fn look(&self, wanted: &GitSource, access: &Access) -> Result<source_fetch::ResolvedGit, ResolveError> {
-        let found = if self.trees {
+        let found = if self.trees || !wanted.paths().is_everything() {
             self.resolver.resolve(wanted, access, Instant::now())
         } else {
             let whole = GitSource::new(wanted.url(), wanted.revision());
@@ -79,7 +79,11 @@ impl SourceReader for SourceFetcher {
     fn resolve(&self, source: &SourceConfig, account: &Account) -> Result<ResolvedSource, SourceError> {
         let sub_path = source.sub_path.clone();
         if let Some(git) = &source.git {
-            let wanted = GitSource::new(&git.url, &git.revision).with_sub_path(&sub_path);
+            let paths = PathFilter::new(&git.paths.include, &git.paths.exclude);
+            let paths = paths.map_err(|error| SourceError::new(error.to_string()))?;
+            let wanted = GitSource::new(&git.url, &git.revision)
+                .with_sub_path(&sub_path)
+                .with_paths(paths);
             let access = Access {
                 git: GitKeychain::from_secrets(&account.secrets),
                 ssh: self.ssh.clone(),

@@ -6,6 +6,7 @@ mod defaults;
 mod field_error;
 mod image;
 mod parts;
+mod path_pattern;
 mod unknown;
 mod warehouse;
 

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use registry_auth::{ParseOptions, Reference};
 
-use super::{AdmissionContext, CONTROLLER_USER, FieldErrors};
+use super::{AdmissionContext, CONTROLLER_USER, FieldErrors, path_pattern};
 use crate::resource::{CnbBinding, EnvVar, Notary, ObjectReference, SourceConfig};
 
 /// The node label that a build may not choose.
 pub(super) const OS_LABEL: &str = "kubernetes.io/os";
+
+/// More patterns of paths than this are no honest list.
+const MAX_PATTERNS: usize = 100;
 
 /// Parses a name with a tag, never with a digest.
 pub(super) fn parse_tag(text: &str) -> Option<Reference> {
@@ -51,6 +54,8 @@ pub(super) fn source(source: &SourceConfig, path: &str, errors: &mut FieldErrors
         if git.revision.is_empty() {
             errors.missing(&format!("{path}.git.revision"));
         }
+        path_patterns(&git.paths.include, &format!("{path}.git.paths.include"), errors);
+        path_patterns(&git.paths.exclude, &format!("{path}.git.paths.exclude"), errors);
     }
     if let Some(blob) = &source.blob {
         if !["", "helper", "secret"].contains(&blob.auth.as_str()) {
@@ -71,6 +76,20 @@ pub(super) fn source(source: &SourceConfig, path: &str, errors: &mut FieldErrors
     }
     if let Some(registry) = &source.registry {
         required_image(&registry.image, &format!("{path}.registry.image"), errors);
+    }
+}
+
+fn path_patterns(patterns: &[String], path: &str, errors: &mut FieldErrors) {
+    if patterns.len() > MAX_PATTERNS {
+        let message = format!("expected at most {MAX_PATTERNS} patterns, got {}", patterns.len());
+        return errors.add(message, &[path], "");
+    }
+    for (index, pattern) in patterns.iter().enumerate() {
+        if let Some(problem) = path_pattern::problem(pattern) {
+            let message = format!("invalid value: {pattern:?}");
+            let details = format!("must be a pattern like a line of a .gitignore, but {problem}");
+            errors.add(message, &[&format!("{path}[{index}]")], details);
+        }
     }
 }
 

@@ -43,7 +43,8 @@ pub use meta::{ObjectMeta, OwnerReference, Resource};
 pub use quantity::{InvalidQuantity, Quantity};
 pub use shared::{BuildpackMetadata, LocalObjectReference, ObjectReference, ServiceAccountRef, StoreImage};
 pub use source::{
-    BlobSource, GitSource, RegistrySource, ResolvedBlob, ResolvedGit, ResolvedRegistry, ResolvedSource, SourceConfig,
+    BlobSource, GitPaths, GitSource, RegistrySource, ResolvedBlob, ResolvedGit, ResolvedRegistry, ResolvedSource,
+    SourceConfig,
 };
 pub use source_resolver::{SourceResolver, SourceResolverSpec, SourceResolverStatus};
 pub use stack::{ClusterStack, ClusterStackSpec, ClusterStackStatus, StackImage, StackImageSpec};

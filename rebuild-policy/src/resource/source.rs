@@ -33,6 +33,26 @@ pub struct GitSource {
     /// Whether submodules are checked out too.
     #[serde(skip_serializing_if = "is_default")]
     pub initialize_submodules: bool,
+    /// Which paths count for the question whether something has changed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub paths: GitPaths,
+}
+
+/// Which paths of a repository count for an image: a commit that changes none of them gives no Build.
+///
+/// Patterns have the form of lines in a `.gitignore` and begin at the top of the repository.
+///
+/// # Deviation
+/// The reference has no such field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct GitPaths {
+    /// What counts beside the sub path, such as a shared library: `libs/shared/`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub include: Vec<String>,
+    /// What does not count, such as `*.md`; a later `!pattern` takes paths back in.
+    #[serde(skip_serializing_if = "is_default")]
+    pub exclude: Vec<String>,
 }
 
 /// An archive behind a URL.
@@ -102,6 +122,8 @@ impl ResolvedSource {
                 url: git.url.clone(),
                 revision: git.revision.clone(),
                 initialize_submodules: git.initialize_submodules,
+                // One commit is what it is.
+                paths: GitPaths::default(),
             });
             config.sub_path.clone_from(&git.sub_path);
         } else if let Some(blob) = &self.blob {

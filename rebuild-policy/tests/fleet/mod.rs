@@ -112,7 +112,7 @@ pub fn image(number: usize, namespace: usize, with: &ClusterBuilder) -> (Image, 
     build.spec.source.git = Some(GitSource {
         url,
         revision,
-        initialize_submodules: false,
+        ..GitSource::default()
     });
     build.spec.builder.image.clone_from(&with.status.latest_image);
     build.spec.run_image.image.clone_from(&with.status.stack.run_image);

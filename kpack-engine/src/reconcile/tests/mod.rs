@@ -3,6 +3,7 @@
 mod builders;
 mod frozen;
 mod made;
+mod path_patterns;
 mod recorded;
 mod registry;
 mod running;
