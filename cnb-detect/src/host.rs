@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::{Command, Exit, Output, RunError, Runner, descendants};
 
 /// Runs programs as children of this process, each in a process group of its own.
 ///
 /// Standard input is empty, standard output and standard error are one pipe, and memory stays bounded however much is
-/// printed. Files and sockets that this process opened do not reach the program.
+/// printed.
 ///
 /// A program that ends but leaves children with the pipe open is waited for until they have been silent for
 /// [`linger`](Self::linger); then they are ended, and a line of output says so. Children that let go of the pipe are left alone.
@@ -62,7 +63,7 @@ impl Cancel {
     }
 }
 
-/// How often the switch and the end of the child are looked at while nothing is printed.
+/// How often the switch and the time limit are looked at while nothing happens.
 const LOOK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
@@ -173,6 +174,8 @@ impl HostRunner {
         let mut ended: Option<(ExitStatus, Instant)> = None;
         let mut open = true;
         let began = Instant::now();
+        // Tells when the program ends; where the kernel has no such thing, looking now and then does.
+        let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok();
         loop {
             if self.cancel.is_cancelled() {
                 return Ok(End::Cancelled);
@@ -180,18 +183,18 @@ impl HostRunner {
             if let Some(limit) = self.time_limit.filter(|limit| began.elapsed() >= *limit) {
                 return Ok(End::TimedOut(limit));
             }
-            let ready = if open {
-                let mut waiting = [PollFd::new(&reader, PollFlags::IN)];
-                match poll(&mut waiting, Some(&LOOK)) {
-                    Ok(count) => count > 0,
-                    Err(rustix::io::Errno::INTR) => false,
-                    Err(error) => return Err(error.into()),
-                }
-            } else {
-                // The program closed its output and goes on.
-                std::thread::sleep(Duration::from_millis(2));
-                false
-            };
+            let mut waiting = Vec::with_capacity(2);
+            if open {
+                waiting.push(PollFd::new(&reader, PollFlags::IN));
+            }
+            if let Some(process) = process.as_ref().filter(|_| ended.is_none()) {
+                waiting.push(PollFd::new(process, PollFlags::IN));
+            }
+            match poll(&mut waiting, Some(&LOOK)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let ready = open && !waiting[0].revents().is_empty();
             if ready {
                 match reader.read(&mut buffer) {
                     Ok(0) => open = false,

@@ -4,13 +4,16 @@ mod case;
 
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use case::{check_all, dump, normal, out, place, set_up};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Map, Value, json};
 
 /// Starts a program with exactly these environment entries, no further descriptors and no signal ignored, which no safe
@@ -52,12 +55,19 @@ fn command(case: &Value, root: &Path) -> Command {
     command
 }
 
+/// Makes a pipe where the process of a case says that it is ready for the signal, and opens it for reading.
+fn named_pipe(path: &Path) -> OwnedFd {
+    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("a named pipe");
+    open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).expect("it is there")
+}
+
 fn check(case: &Value, dump_script: &str) -> Result<(), String> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let root = directory.path().canonicalize().expect("it exists");
     // A child forked while another thread writes a program would keep that program busy.
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     set_up(&root, case, dump_script);
+    let ready = case["signal"].is_string().then(|| named_pipe(&root.join("out/ready")));
     let mut command = command(case, &root);
     command.current_dir(&root).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if case["stdin"].is_string() {
@@ -76,11 +86,14 @@ fn check(case: &Value, dump_script: &str) -> Result<(), String> {
             .write_all(text.as_bytes())
             .expect("it is read");
     }
-    if let Some(signal) = case["signal"].as_str() {
-        let since = Instant::now();
-        while !root.join("out/ready").exists() && since.elapsed() < Duration::from_secs(10) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    if let (Some(signal), Some(ready)) = (case["signal"].as_str(), ready) {
+        // Over as soon as the process has opened and closed it, or has ended without.
+        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).expect("it was not awaited yet");
+        let mut either = [
+            PollFd::new(&ready, PollFlags::empty()),
+            PollFd::new(&ended, PollFlags::IN),
+        ];
+        poll(&mut either, None).expect("both can be waited for");
         Command::new("kill")
             .arg(format!("-{signal}"))
             .arg(pid.to_string())
