@@ -154,7 +154,7 @@ pub fn is_private_address(address: IpAddr) -> bool {
 }
 
 fn is_private_v4(address: Ipv4Addr) -> bool {
-    let [a, b, ..] = address.octets();
+    let [a, b, c, _] = address.octets();
     address.is_private()
         || address.is_loopback()
         || address.is_link_local()
@@ -164,6 +164,8 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || a >= 240
         || (a == 100 && (64..128).contains(&b))
         || (a == 198 && matches!(b, 18 | 19))
+        // Set aside for protocols; one cloud has its metadata there.
+        || (a == 192 && b == 0 && c == 0)
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {
@@ -173,9 +175,17 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         is_private_v4(Ipv4Addr::new(a, b, c, d))
     };
     match parts {
-        // Unspecified, loopback, IPv4-compatible and IPv4-mapped addresses, the NAT64 prefix, 6to4.
-        [0, 0, 0, 0, 0, 0 | 0xffff, a, b] | [0x64, 0xff9b, 0, 0, 0, 0, a, b] | [0x2002, a, b, ..] => low(a, b),
-        _ => (parts[0] & 0xfe00) == 0xfc00 || (parts[0] & 0xffc0) == 0xfe80 || address.is_multicast(),
+        // Unspecified, loopback, IPv4-compatible, -mapped and -translated addresses, the NAT64 prefix, 6to4.
+        [0, 0, 0, 0, 0, 0 | 0xffff, a, b]
+        | [0, 0, 0, 0, 0xffff, 0, a, b]
+        | [0x64, 0xff9b, 0, 0, 0, 0, a, b]
+        | [0x2002, a, b, ..] => low(a, b),
+        // A network's own NAT64 prefix, and Teredo, which has IPv4 addresses in disguise.
+        [0x64, 0xff9b, 1, ..] | [0x2001, 0, ..] => true,
+        // Unique local, link-local, the old site-local.
+        [first, ..] => {
+            (first & 0xfe00) == 0xfc00 || matches!(first & 0xffc0, 0xfe80 | 0xfec0) || address.is_multicast()
+        }
     }
 }
 
@@ -442,6 +452,11 @@ mod tests {
             "[fd00::1]",
             "[64:ff9b::7f00:1]",
             "[2002:7f00:1::]",
+            "[::ffff:0:7f00:1]",
+            "[64:ff9b:1::1]",
+            "[2001::1]",
+            "[fec0::1]",
+            "192.0.0.192",
             "127.1",
             "2130706433",
             "0x7f000001",

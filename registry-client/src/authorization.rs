@@ -16,8 +16,8 @@ pub(crate) struct Authorization {
     wanted: Option<Wanted>,
     credentials: HashMap<Repository, Credential>,
     tokens: Vec<Held>,
-    /// Refresh tokens that token servers gave, by the credential they were given for.
-    refresh: HashMap<Credential, Secret>,
+    /// Refresh tokens, by the credential they were given for and the token server that gave them.
+    refresh: HashMap<(Credential, Origin), Secret>,
 }
 
 /// What the registry asked for.
@@ -67,56 +67,71 @@ impl Authorization {
         scopes: &ScopeSet,
     ) -> Result<Option<Secret>, Reason> {
         let credential = self.credential(keychain, repository)?;
-        if let CredentialKind::Registry(token) = credential.kind() {
-            return Ok(Some(Secret::new(format!("Bearer {}", token.expose()))));
+        if let Some(header) = registry_token(&credential) {
+            return Ok(Some(header));
         }
         match self.wanted.clone() {
             None | Some(Wanted::Other) => Ok(None),
             Some(Wanted::Basic) => Ok(credential.basic_authorization()),
             Some(Wanted::Bearer { realm, service }) => {
-                let now = http.policy().clock.now();
-                let held = self.tokens.iter().find(|held| {
-                    held.credential == credential && held.scopes.contains(scopes) && held.token.is_fresh(now)
-                });
-                if let Some(held) = held {
-                    return Ok(Some(held.token.authorization()));
+                let ask = Ask {
+                    http,
+                    terms,
+                    realm: &realm,
+                    service: service.as_deref(),
+                    scopes,
+                };
+                match self.token(&ask, &credential) {
+                    Err(Reason::Token(TokenError::Refused { status, .. }))
+                        if matches!(status.as_u16(), 401 | 403) && self.renew(keychain, repository, &credential)? =>
+                    {
+                        let credential = self.credential(keychain, repository)?;
+                        match registry_token(&credential) {
+                            Some(header) => Ok(Some(header)),
+                            None => self.token(&ask, &credential).map(Some),
+                        }
+                    }
+                    other => other.map(Some),
                 }
-                let token = self.fetch(http, terms, &realm, service.as_deref(), scopes, &credential)?;
-                let header = token.authorization();
-                self.tokens.retain(|held| held.token.is_fresh(now));
-                self.tokens.push(Held {
-                    credential,
-                    scopes: scopes.clone(),
-                    token,
-                });
-                Ok(Some(header))
             }
         }
     }
 
+    /// Returns the header of a token, from store or from the token server.
+    fn token(&mut self, ask: &Ask<'_>, credential: &Credential) -> Result<Secret, Reason> {
+        let now = ask.http.policy().clock.now();
+        let held = self.tokens.iter().find(|held| {
+            held.credential == *credential && held.scopes.contains(ask.scopes) && held.token.is_fresh(now)
+        });
+        if let Some(held) = held {
+            return Ok(held.token.authorization());
+        }
+        let token = self.fetch(ask, credential)?;
+        let header = token.authorization();
+        self.tokens.retain(|held| held.token.is_fresh(now));
+        self.tokens.push(Held {
+            credential: credential.clone(),
+            scopes: ask.scopes.clone(),
+            token,
+        });
+        Ok(header)
+    }
+
     /// Asks the token server, with the refresh token it gave the last time if there is one.
-    fn fetch(
-        &mut self,
-        http: &Http,
-        terms: &RequestTerms,
-        realm: &Realm,
-        service: Option<&str>,
-        scopes: &ScopeSet,
-        credential: &Credential,
-    ) -> Result<Token, Reason> {
-        let refreshed = self.refresh.remove(credential);
+    fn fetch(&mut self, ask: &Ask<'_>, credential: &Credential) -> Result<Token, Reason> {
+        // Nobody else gets it, and a server that may not see credentials gets none back.
+        let place = (credential.clone(), ask.realm.origin().clone());
+        let refreshed = self.refresh.remove(&place).filter(|_| ask.realm.may_see_credentials());
         let token = match refreshed.map(|token| credential.clone().with_identity_token(token)) {
             // Refresh tokens end too; the credential itself is asked with then.
-            Some(refreshed) => match fetch(http, terms, realm, service, scopes, &refreshed) {
-                Err(Reason::Token(TokenError::Refused { .. })) => {
-                    fetch(http, terms, realm, service, scopes, credential)
-                }
+            Some(refreshed) => match ask.with(&refreshed) {
+                Err(Reason::Token(TokenError::Refused { .. })) => ask.with(credential),
                 other => other,
             },
-            None => fetch(http, terms, realm, service, scopes, credential),
+            None => ask.with(credential),
         }?;
         if let Some(refresh) = &token.refresh {
-            self.refresh.insert(credential.clone(), refresh.clone());
+            self.refresh.insert(place, refresh.clone());
         }
         Ok(token)
     }
@@ -142,12 +157,15 @@ impl Authorization {
             Some(challenge) if challenge.scheme() == "basic" => {
                 self.wanted = Some(Wanted::Basic);
                 let header = credential.basic_authorization();
-                Ok(header.is_some() && header != sent.header)
+                if header.is_some() && header == sent.header {
+                    return self.renew(keychain, repository, &credential);
+                }
+                Ok(header.is_some())
             }
             Some(challenge) if challenge.scheme() == "bearer" => {
                 self.wanted = Some(bearer(challenge, origin, policy)?);
                 if matches!(credential.kind(), CredentialKind::Registry(_)) {
-                    return Ok(false);
+                    return self.renew(keychain, repository, &credential);
                 }
                 // The token that was just refused is of no more use, whatever it says about its life.
                 self.tokens
@@ -174,6 +192,21 @@ impl Authorization {
         });
     }
 
+    /// Asks the keychain again for a credential that was refused: some end after hours. `true` when it has another one.
+    fn renew(
+        &mut self,
+        keychain: &dyn Keychain,
+        repository: &Repository,
+        refused: &Credential,
+    ) -> Result<bool, Reason> {
+        if refused.is_anonymous() {
+            return Ok(false);
+        }
+        self.credentials.remove(repository);
+        let found = self.credential(keychain, repository)?;
+        Ok(!found.is_anonymous() && found != *refused)
+    }
+
     /// Asks the keychain, once for each repository.
     fn credential(&mut self, keychain: &dyn Keychain, repository: &Repository) -> Result<Credential, Reason> {
         if let Some(credential) = self.credentials.get(repository) {
@@ -196,30 +229,43 @@ fn bearer(challenge: &Challenge, origin: &Origin, policy: &RealmPolicy) -> Resul
     })
 }
 
-/// Asks the token server.
-fn fetch(
-    http: &Http,
-    terms: &RequestTerms,
-    realm: &Realm,
-    service: Option<&str>,
-    scopes: &ScopeSet,
-    credential: &Credential,
-) -> Result<Token, Reason> {
-    let mut terms = terms.clone();
-    if !realm.may_see_credentials() {
-        // It has nothing to do with the registry, which could point anywhere.
-        let registry = format!("{}/", realm.registry()).parse().ok();
-        terms.led_by = registry.and_then(|registry| Origin::of(&registry).ok());
+/// What a token server is asked for.
+struct Ask<'a> {
+    http: &'a Http,
+    terms: &'a RequestTerms,
+    realm: &'a Realm,
+    service: Option<&'a str>,
+    scopes: &'a ScopeSet,
+}
+
+impl Ask<'_> {
+    /// Asks the token server.
+    fn with(&self, credential: &Credential) -> Result<Token, Reason> {
+        let (http, realm) = (self.http, self.realm);
+        let mut terms = self.terms.clone();
+        if !realm.may_see_credentials() {
+            // It has nothing to do with the registry, which could point anywhere.
+            let registry = format!("{}/", realm.registry()).parse().ok();
+            terms.led_by = registry.and_then(|registry| Origin::of(&registry).ok());
+        }
+        let received_at = http.policy().clock.now();
+        let exchange = exchange_for(credential);
+        let request =
+            |exchange| token_request(realm, self.service, self.scopes, credential, exchange).map_err(Reason::Token);
+        let mut answer = ask(http, &terms, request(exchange)?)?;
+        if exchange == Exchange::Refresh && answer.status() == StatusCode::NOT_FOUND {
+            answer = ask(http, &terms, request(Exchange::Get)?)?;
+        }
+        parse_token(realm, &answer, received_at).map_err(Reason::Token)
     }
-    let terms = &terms;
-    let received_at = http.policy().clock.now();
-    let exchange = exchange_for(credential);
-    let request = |exchange| token_request(realm, service, scopes, credential, exchange).map_err(Reason::Token);
-    let mut answer = ask(http, terms, request(exchange)?)?;
-    if exchange == Exchange::Refresh && answer.status() == StatusCode::NOT_FOUND {
-        answer = ask(http, terms, request(Exchange::Get)?)?;
+}
+
+/// Returns the header of a token that needs no exchange.
+fn registry_token(credential: &Credential) -> Option<Secret> {
+    match credential.kind() {
+        CredentialKind::Registry(token) => Some(Secret::new(format!("Bearer {}", token.expose()))),
+        _ => None,
     }
-    parse_token(realm, &answer, received_at).map_err(Reason::Token)
 }
 
 fn ask(http: &Http, terms: &RequestTerms, mut request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Reason> {

@@ -43,7 +43,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client that asks `keychain` who it is at each registry, at most once for each repository.
+    /// Makes a client that asks `keychain` who it is at each registry: once for each repository, and again when what it
+    /// gave is refused.
     ///
     /// # Errors
     /// When a certificate or proxy of the policy is malformed.

@@ -30,7 +30,7 @@ pub(crate) fn request(
     start: u64,
 ) -> Result<(AnswerBody, Option<u64>), RegistryError> {
     let registry = call.repository.registry();
-    let scheme = session.scheme(registry);
+    let scheme = session.scheme(call).map_err(|reason| call.error(reason))?;
     let base = format!("{scheme}://{registry}/v2/");
     location::follow(&base.parse().unwrap_or_default(), &address.to_string()).map_err(|reason| call.error(reason))?;
     let mut attempts = session.attempts(call);

@@ -84,15 +84,53 @@ pub(crate) fn without_query(address: &str) -> String {
         .collect()
 }
 
-/// Finds the target of `rel="next"` in a `Link` header.
-pub(crate) fn next_link(header: &str) -> Option<&str> {
-    header.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let next = parameters.split(';').any(|parameter| {
-            let parameter = parameter.trim().to_ascii_lowercase();
-            parameter == "rel=\"next\"" || parameter == "rel=next"
-        });
-        next.then_some(target)
+/// Finds the target of `rel="next"` in a `Link` header: the first one.
+///
+/// # Errors
+/// When the header is not understood, so that it may hold one.
+pub(crate) fn next_link(header: &str) -> Result<Option<&str>, MalformedLink> {
+    let mut rest = header.trim();
+    while !rest.is_empty() {
+        // An address may have commas in it, as may what is quoted.
+        let (target, after) = rest
+            .strip_prefix('<')
+            .and_then(|rest| rest.split_once('>'))
+            .ok_or(MalformedLink)?;
+        let mut parameters = until(after, ',')?;
+        rest = after[parameters.len()..].trim_start_matches([',', ' ', '\t']);
+        while !parameters.is_empty() {
+            let parameter = until(parameters, ';')?;
+            if is_next(parameter) {
+                return Ok(Some(target));
+            }
+            parameters = parameters[parameter.len()..].trim_start_matches(';');
+        }
+    }
+    Ok(None)
+}
+
+/// Returns what stands before the first `stop` that is not quoted.
+fn until(text: &str, stop: char) -> Result<&str, MalformedLink> {
+    let mut quoted = false;
+    let end = text.find(|c| {
+        quoted ^= c == '"';
+        c == stop && !quoted
+    });
+    match end {
+        None if quoted => Err(MalformedLink),
+        end => Ok(&text[..end.unwrap_or(text.len())]),
+    }
+}
+
+/// A `Link` header that is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MalformedLink;
+
+/// Tells whether a parameter is `rel` with `next` among its relations.
+fn is_next(parameter: &str) -> bool {
+    parameter.split_once('=').is_some_and(|(name, value)| {
+        let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+        name.trim().eq_ignore_ascii_case("rel") && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
     })
 }
 
@@ -147,13 +185,24 @@ mod tests {
 
     #[test]
     fn the_next_page_is_found_among_other_links() {
-        assert_eq!(
-            next_link("</v2/a/tags/list?last=b&n=1>; rel=\"next\""),
-            Some("/v2/a/tags/list?last=b&n=1")
-        );
-        assert_eq!(next_link("<a>; rel=prev, <b>; rel=next"), Some("b"));
-        assert_eq!(next_link("<a>; rel=prev"), None);
-        assert_eq!(next_link("a"), None);
+        for (header, expected) in [
+            (
+                "</v2/a/tags/list?last=b&n=1>; rel=\"next\"",
+                Some("/v2/a/tags/list?last=b&n=1"),
+            ),
+            ("<a>; rel=prev, <b>; rel=next", Some("b")),
+            ("<a>; rel=prev; title=\"x, <b>; rel=next\"", None),
+            ("</list?last=a,b>; rel=\"next\"", Some("/list?last=a,b")),
+            ("<a>; REL = \"last Next\"", Some("a")),
+            ("<a>; rel=prev", None),
+            ("<a>; x-rel=next", None),
+            ("", None),
+        ] {
+            assert_eq!(next_link(header), Ok(expected), "{header}");
+        }
+        for header in ["a", "<a", "<a>; rel=\"next", "<a>; rel=prev, b"] {
+            assert_eq!(next_link(header), Err(MalformedLink), "{header}");
+        }
     }
 
     proptest::proptest! {

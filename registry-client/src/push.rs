@@ -394,7 +394,7 @@ fn progress(session: &Session, call: &Call<'_>, upload: &Uri) -> Result<(Uri, u6
                 let range = answer.headers().get(RANGE).and_then(|range| range.to_str().ok());
                 let end = range.and_then(|range| range.rsplit('-').next()?.parse::<u64>().ok());
                 // An upload without a byte is written `0-0`, as one with a single byte is; the latter is not made here.
-                let held = end.map_or(0, |end| if end == 0 { 0 } else { end + 1 });
+                let held = end.map_or(0, |end| if end == 0 { 0 } else { end.saturating_add(1) });
                 Ok((next(address, &answer).unwrap_or_else(|_| upload.clone()), held))
             }
             _ => Err(answer::failure(answer)),
@@ -449,7 +449,14 @@ pub(crate) fn mount(
         Ok(Some(address)) => {
             // The registry has begun an upload instead, which the next one continues.
             let digest = digest.clone();
-            session.keep_upload(to, Begun { digest, address });
+            session.keep_upload(
+                to,
+                Begun {
+                    digest,
+                    address,
+                    at: now,
+                },
+            );
             Ok(false)
         }
         // Not allowed to read there, or mounts are not known here: the blob can still be sent.

@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    thread,
+    time::{Duration, SystemTime},
 };
 
 use http::{Method, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
@@ -43,7 +44,14 @@ pub(crate) struct Session {
 pub(crate) struct Begun {
     pub(crate) digest: Digest,
     pub(crate) address: Uri,
+    /// When it was begun.
+    pub(crate) at: SystemTime,
 }
+
+/// How long a registry is trusted to remember an upload that nothing was sent to.
+const UPLOAD_LIFE: Duration = Duration::from_secs(300);
+/// How many uploads of one repository are kept.
+const MOST_UPLOADS: usize = 32;
 
 /// What was learned about one registry.
 struct Host {
@@ -195,7 +203,11 @@ impl Session {
 
     /// Keeps an upload that was begun and not used.
     pub(crate) fn keep_upload(&self, repository: &Repository, upload: Begun) {
-        lock(&self.uploads).entry(repository.clone()).or_default().push(upload);
+        let mut uploads = lock(&self.uploads);
+        let kept = uploads.entry(repository.clone()).or_default();
+        kept.push(upload);
+        let over = kept.len().saturating_sub(MOST_UPLOADS);
+        kept.drain(..over);
     }
 
     /// Tells whether an upload was begun for a blob and not used.
@@ -207,18 +219,22 @@ impl Session {
 
     /// Takes an upload that was begun and not used, rather one for this blob.
     pub(crate) fn take_upload(&self, repository: &Repository, digest: Option<&Digest>) -> Option<Begun> {
+        let oldest = self.http.policy().clock.now().checked_sub(UPLOAD_LIFE);
         let mut uploads = lock(&self.uploads);
         let begun = uploads.get_mut(repository)?;
+        begun.retain(|begun| oldest.is_none_or(|oldest| begun.at > oldest));
         match begun.iter().position(|begun| Some(&begun.digest) == digest) {
             Some(at) => Some(begun.swap_remove(at)),
             None => begun.pop(),
         }
     }
 
-    /// Tells how a registry is spoken to, as far as that is known.
-    pub(crate) fn scheme(&self, registry: &RegistryHost) -> Scheme {
-        let known = *lock(&self.host(registry).scheme);
-        known.unwrap_or_else(|| self.http.schemes(registry)[0])
+    /// Tells how the registry is spoken to, as far as that is known.
+    pub(crate) fn scheme(&self, call: &Call<'_>) -> Result<Scheme, Reason> {
+        let registry = call.repository.registry();
+        let host = self.host(registry);
+        let known = *self.lock_in_time(call, &host.scheme)?;
+        Ok(known.unwrap_or_else(|| self.http.schemes(registry)[0]))
     }
 
     /// Tells whether a registry is known to take blobs in the request that starts an upload.
@@ -300,7 +316,7 @@ impl Session {
                 terms.led_by = Some(origin.clone());
             }
             if sent.to_registry {
-                let mut authorization = lock(&host.authorization);
+                let mut authorization = self.lock_in_time(call, &host.authorization)?;
                 let terms = self.small_terms(call);
                 sent.header = authorization.header(&self.http, &terms, &*self.keychain, call.repository, scopes)?;
             }
@@ -313,7 +329,7 @@ impl Session {
             let mut headers = request.headers().clone();
             let answer = self.http.send(request).map_err(http_reason)?;
             if sent.to_registry {
-                *lock(&host.scheme) = Some(origin.scheme());
+                *self.lock_in_time(call, &host.scheme)? = Some(origin.scheme());
             }
             let target = redirect_of(&answer).filter(|_| call.follow && matches!(method, Method::GET | Method::HEAD));
             let Some(target) = target else {
@@ -339,7 +355,7 @@ impl Session {
         answer: &Response<AnswerBody>,
     ) -> Result<bool, Reason> {
         let origin = self.origin(host, call)?;
-        let mut authorization = lock(&host.authorization);
+        let mut authorization = self.lock_in_time(call, &host.authorization)?;
         let keychain = &*self.keychain;
         let policy = &self.http.policy().realms;
         authorization.learn(
@@ -351,6 +367,29 @@ impl Session {
             &origin,
             policy,
         )
+    }
+
+    /// Locks what another operation may keep while it asks a server, but waits no longer than this one may take.
+    fn lock_in_time<'m, T>(&self, call: &Call<'_>, mutex: &'m Mutex<T>) -> Result<MutexGuard<'m, T>, Reason> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        /// Nearly always it is kept for a moment only.
+        const MOMENTS: u32 = 100;
+        let terms = self.request_terms(call);
+        let mut waited = 0;
+        loop {
+            match mutex.try_lock() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if waited < MOMENTS => thread::yield_now(),
+                Err(TryLockError::WouldBlock) => {
+                    let place = call.repository.registry().as_str();
+                    let left = terms.time_left(place, &*self.http.policy().clock);
+                    left.map_err(Reason::Http)?;
+                    thread::sleep(PAUSE);
+                }
+            }
+            waited = waited.saturating_add(1);
+        }
     }
 
     fn host(&self, name: &RegistryHost) -> Arc<Host> {
@@ -374,7 +413,7 @@ impl Session {
 
     /// Finds out how the registry is spoken to, at its first use.
     fn origin(&self, host: &Host, call: &Call<'_>) -> Result<Origin, Reason> {
-        let mut known = lock(&host.scheme);
+        let mut known = self.lock_in_time(call, &host.scheme)?;
         let scheme = if let Some(scheme) = *known {
             scheme
         } else {
@@ -401,7 +440,8 @@ impl Session {
             match self.http.send(request) {
                 Ok(answer) => {
                     let policy = &self.http.policy().realms;
-                    lock(&host.authorization).expect_challenge(answer.headers(), &origin, policy);
+                    let mut authorization = self.lock_in_time(call, &host.authorization)?;
+                    authorization.expect_challenge(answer.headers(), &origin, policy);
                     return Ok((*scheme, true));
                 }
                 // A server with the wrong certificate does speak TLS, and must not be spoken to without.

@@ -1,5 +1,7 @@
 //! Lists that come in pages.
 
+use std::collections::HashSet;
+
 use http::{
     Request, StatusCode, Uri,
     header::{ACCEPT, HeaderMap, LINK},
@@ -22,8 +24,10 @@ const MAX_PAGE: u64 = 8 << 20;
 /// A list that goes on longer goes in circles.
 const MAX_PAGES: usize = 10_000;
 
-/// How many names are taken at most, and how many bytes of answers: a list that is longer than that is none.
+/// How many names are taken at most: a list that is longer than that is none.
 const MAX_NAMES: usize = 1_000_000;
+/// How many bytes of answers are read for one list at most.
+const MAX_BYTES: usize = 128 << 20;
 
 /// A list of tags or of repositories.
 #[derive(Deserialize)]
@@ -70,9 +74,10 @@ fn list(
     page: Option<u32>,
     first: impl Fn(&Root<'_>) -> Result<Uri, Reason>,
 ) -> Result<Vec<String>, RegistryError> {
-    let (mut all, mut next) = (Vec::new(), None::<Uri>);
+    let (mut all, mut next, mut read) = (Vec::new(), None::<Uri>, 0_usize);
+    let mut seen = HashSet::new();
     for _ in 0..MAX_PAGES {
-        let (names, link) = session.run(
+        let (names, link, size) = session.run(
             call,
             |root| {
                 let address = match (&next, page) {
@@ -93,14 +98,18 @@ fn list(
                 let bytes = answer::read_body(&origin_text(address), body, MAX_PAGE)?;
                 let page: Page = serde_json::from_slice(&bytes)
                     .map_err(|_| Reason::Answer("the list is not the JSON of one".to_owned()))?;
-                Ok((page.tags.unwrap_or_default(), next_page(address, &parts.headers)?))
+                let names = page.tags.unwrap_or_default();
+                Ok((names, next_page(address, &parts.headers)?, bytes.len()))
             },
         )?;
         all.extend(names);
+        read += size;
         match link {
-            Some(link) if next.as_ref() != Some(&link) && all.len() <= MAX_NAMES => next = Some(link),
-            Some(_) if all.len() > MAX_NAMES => break,
-            _ => return Ok(all),
+            None => return Ok(all),
+            // The last page may name itself.
+            Some(link) if next.as_ref() == Some(&link) => return Ok(all),
+            Some(link) if all.len() <= MAX_NAMES && read <= MAX_BYTES && seen.insert(link.clone()) => next = Some(link),
+            Some(_) => break,
         }
     }
     Err(call.error(Reason::Answer("the list does not end".to_owned())))
@@ -152,13 +161,12 @@ fn next_page(address: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, Reason> 
         headers
             .get_all(LINK)
             .iter()
-            .map(|link| link.to_str().unwrap_or_default())
+            .map(|link| link.to_str().unwrap_or("not text"))
     };
     // A list must not end early because of a link that is not understood.
-    if links().any(|link| !link.trim_start().starts_with('<')) {
-        return Err(Reason::Answer("the link to the next page is malformed".to_owned()));
-    }
-    let Some(target) = links().find_map(location::next_link) else {
+    let malformed = |_| Reason::Answer("the link to the next page is malformed".to_owned());
+    let found: Result<Vec<_>, _> = links().map(location::next_link).collect();
+    let Some(target) = found.map_err(malformed)?.into_iter().flatten().next() else {
         return Ok(None);
     };
     let resolved = location::follow(address, target)?;

@@ -133,6 +133,43 @@ fn a_drip_ends_by_itself_when_it_is_slower_than_the_policy_bears() {
 }
 
 #[test]
+fn whoever_waits_for_a_token_that_another_asks_for_waits_no_longer_than_it_may() {
+    let (asked, heard) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (asked, released) = (Mutex::new(asked), Mutex::new(released));
+    let host = server(move |line, to| {
+        if !line.contains("/token") {
+            let host = to.local_addr()?;
+            return write!(
+                to,
+                "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer realm=\"http://{host}/token\"\r\ncontent-length: 0\r\n\r\n"
+            );
+        }
+        let _ = asked.lock().expect("no test panics here").send(());
+        let _ = released.lock().expect("no test panics here").recv();
+        reply(to, "500 Internal Server Error", b"")
+    });
+    let client = client(policy(&host));
+    let repository = repository(&host);
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| client.tags(&repository).expect_err("there is no token"));
+        heard.recv().expect("a token is asked for");
+        let hasty = client.with_time_limit(Duration::from_millis(200));
+        let error = hasty.tags(&repository).expect_err("there is no token yet");
+        assert!(error.is_deadline(), "{error}");
+        let stop = Cancellation::new();
+        stop.cancel();
+        let error = client
+            .with_cancellation(stop)
+            .tags(&repository)
+            .expect_err("it is cancelled");
+        assert!(error.is_cancelled(), "{error}");
+        drop(release);
+        assert_eq!(slow.join().expect("no test panics here").status(), Some(500));
+    });
+}
+
+#[test]
 fn cancelling_ends_the_wait_for_a_server_that_says_nothing() {
     let (asked, heard) = std::sync::mpsc::channel();
     let asked = Mutex::new(asked);

@@ -457,3 +457,84 @@ fn a_refresh_token_that_came_with_a_token_is_used_next_and_the_password_when_it_
     let renews = |at: usize| seen[at].1.contains("grant_type=refresh_token") && seen[at].1.contains("renew-me");
     assert!(seen[1].1.contains(BASIC) && renews(4) && renews(7) && seen[8].1.contains(BASIC));
 }
+
+/// Gives another password each time it is asked.
+struct Rotating(std::sync::Mutex<Vec<&'static str>>);
+
+impl registry_auth::Keychain for Rotating {
+    fn find(&self, _: &Repository) -> Result<Option<Credential>, registry_auth::KeychainError> {
+        let mut passwords = self.0.lock().expect("no test panics here");
+        let password = if passwords.len() > 1 {
+            passwords.remove(0)
+        } else {
+            passwords[0]
+        };
+        Ok(Some(Credential::basic("me", password)))
+    }
+}
+
+fn rotating(answers: Vec<Answer>) -> (Arc<Script>, Client, Repository) {
+    let script = Arc::new(Script::new(answers));
+    let http = Http::with_transport(&policy(), Arc::clone(&script) as Arc<dyn Transport>);
+    let keychain = Rotating(std::sync::Mutex::new(vec!["old", "new"]));
+    let repository = "reg.example.com/team/app".parse().expect("a repository");
+    (script, Client::with_http(http, Arc::new(keychain)), repository)
+}
+
+#[test]
+fn a_password_that_ended_is_asked_for_again_and_one_that_is_wrong_is_not_tried_twice() {
+    // `me:old` and `me:new`.
+    let (old, new) = ("bWU6b2xk", "bWU6bmV3");
+    let (script, client, repository) = rotating(vec![basic(), ok(b"{}"), basic(), ok(b"{}"), basic(), basic()]);
+    for _ in 0..2 {
+        assert!(client.manifest(&tagged(&repository)).expect("it answers").is_some());
+    }
+    let error = client.manifest(&tagged(&repository)).expect_err("nothing is left");
+    assert_eq!(error.status(), Some(401));
+    let seen = script.seen();
+    assert_eq!(seen.len(), 5, "{seen:?}");
+    assert!(seen[1].1.contains(old) && seen[2].1.contains(old) && seen[3].1.contains(new) && seen[4].1.contains(new));
+
+    let realm = || bearer("https://reg.example.com/token");
+    let refused = || (401, vec![], Vec::new());
+    let (script, client, repository) = rotating(vec![realm(), refused(), token(), ok(b"{}")]);
+    assert!(client.manifest(&tagged(&repository)).expect("it answers").is_some());
+    assert!(script.seen()[1].1.contains(old) && script.seen()[2].1.contains(new));
+    let (script, client, repository) = rotating(vec![realm(), refused(), refused(), refused()]);
+    client.manifest(&tagged(&repository)).expect_err("neither is right");
+    assert_eq!(script.seen().len(), 3);
+}
+
+#[test]
+fn a_refresh_token_goes_only_to_the_token_server_that_gave_it() {
+    let with_refresh = || ok(format!(r#"{{"token": "{TOKEN}", "refresh_token": "renew-me"}}"#).as_bytes());
+    let (script, client, repository) = start(vec![
+        bearer("https://auth.example.com/token"),
+        with_refresh(),
+        ok(b"{}"),
+        bearer("https://other.example.com/token"),
+        token(),
+        ok(b"{}"),
+    ]);
+    for _ in 0..2 {
+        assert!(client.manifest(&tagged(&repository)).expect("it answers").is_some());
+    }
+    let told = |(origin, text): &(String, String)| origin.contains("other") && text.contains("renew-me");
+    assert!(!script.seen().iter().any(told));
+
+    // A stranger may be asked without credentials, again and again, whatever it gives.
+    let script = Arc::new(Script::new(vec![
+        bearer("https://auth.example.net/token"),
+        with_refresh(),
+        ok(b"{}"),
+        bearer("https://auth.example.net/token"),
+        with_refresh(),
+        ok(b"{}"),
+    ]));
+    let http = Http::with_transport(&policy(), Arc::clone(&script) as Arc<dyn Transport>);
+    let client = Client::with_http(http, Arc::new(registry_auth::AnonymousKeychain));
+    for _ in 0..2 {
+        assert!(client.manifest(&tagged(&repository)).expect("anyone may").is_some());
+    }
+    assert!(!script.seen().iter().any(|(_, text)| text.contains("renew-me")));
+}

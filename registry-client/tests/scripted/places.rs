@@ -195,6 +195,34 @@ fn cve_2024_29902_an_announced_size_reserves_no_memory_and_is_no_size() {
 }
 
 #[test]
+fn pages_that_go_in_circles_or_never_end_are_no_list() {
+    let page = |next: &str, name: &str| -> Answer {
+        let link = format!("</v2/team/app/tags/list?last={next}>; rel=\"next\"");
+        (
+            200,
+            vec![("link", link)],
+            format!(r#"{{"tags": ["{name}"]}}"#).into_bytes(),
+        )
+    };
+    let list = |pages: Vec<Answer>| {
+        let (script, client, repository) = start(pages);
+        (client.tags(&repository), script.seen().len())
+    };
+    let (circle, asked) = list(vec![page("a", "1"), page("b", "2"), page("a", "1"), page("b", "2")]);
+    let error = circle.expect_err("it goes in circles");
+    assert!(error.to_string().contains("does not end"), "{error}");
+    assert_eq!(asked, 3);
+    // One name of many bytes a page.
+    let long = "x".repeat(8_000_000);
+    let (endless, asked) = list((0..30).map(|at| page(&at.to_string(), &long)).collect());
+    endless.expect_err("it is too long");
+    assert!(asked < 20, "{asked}");
+    // A cursor may have a comma in it.
+    let (tags, _) = list(vec![page("a,b", "1"), ok(br#"{"tags": ["2"]}"#)]);
+    assert_eq!(tags.expect("it ends"), ["1", "2"]);
+}
+
+#[test]
 fn cve_2024_29902_attachments_and_lists_are_bounded() {
     let large = (200, Vec::new(), vec![b' '; (8 << 20) + 1]);
     let (_, client, repository) = start(vec![large.clone()]);

@@ -141,6 +141,20 @@ fn a_registry_that_lost_what_it_had_is_an_error_for_whoever_has_the_bytes() {
 }
 
 #[test]
+fn a_registry_that_claims_more_bytes_than_there_can_be_is_an_error() {
+    for end in [
+        "18446744073709551615",
+        "18446744073709551614",
+        "99999999999999999999999",
+    ] {
+        let range = format!("0-{end}");
+        let answers = vec![goes_on(202, "/up/1", "0-0"), status(503), goes_on(204, "/up/1", &range)];
+        let (_, client, repository) = start(answers);
+        stream(&client, &repository, &[b'x'; 25]).expect_err("it is none");
+    }
+}
+
+#[test]
 fn an_upload_that_is_dropped_is_cancelled() {
     let (script, client, repository) = start(vec![goes_on(202, "/up/1", "0-0"), goes_on(202, "/up/2", "0-9")]);
     let mut upload = client.start_upload(&repository).expect("an upload");
@@ -283,4 +297,25 @@ fn the_time_of_a_streamed_upload_is_counted_from_its_begin_to_its_end() {
             "{finished:?}"
         );
     }
+}
+
+#[test]
+fn an_upload_that_was_begun_long_ago_is_not_gone_on_with() {
+    let answers = vec![
+        goes_on(202, "/up/old", "0-0"),
+        goes_on(202, "/up/new", "0-0"),
+        goes_on(202, "/up/new", "0-4"),
+        status(201),
+    ];
+    let (script, client, repository) = start(answers);
+    let from = "reg.example.com/base/run".parse().expect("a repository");
+    let mounted = client.mount_blob(&from, &repository, &digest(b"layer"));
+    assert!(!mounted.expect("it answers"));
+    client.http().policy().clock.sleep(Duration::from_secs(301));
+    let upload = client
+        .stream_blob(&repository, io::Cursor::new(b"layer".to_vec()))
+        .expect("it is sent");
+    upload.finish(&digest(b"layer")).expect("it is taken");
+    let used = |text: &String| text.contains("/up/old");
+    assert!(!script.seen().iter().any(|(_, text)| used(text)) && script.seen().len() == 4);
 }
