@@ -111,7 +111,7 @@ fn recorded_source_images_are_unpacked_as_the_reference_does() {
     let cases = support::recorded("source/registry.json");
     let mut problems = Vec::new();
     for case in cases["cases"].as_array().expect("cases") {
-        // A damaged pull secret is found out about before the image is asked for.
+        // A damaged pull secret is found out about before the image is asked for: kpack-engine replays it with `prepare`.
         if case["pull"].is_object() {
             continue;
         }

@@ -3,4 +3,6 @@
 
 mod finish;
 mod prepare;
+mod recorded;
+mod ssh;
 mod step;
