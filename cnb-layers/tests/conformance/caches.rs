@@ -1,0 +1,147 @@
+//! The cache in a directory.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use cnb_layers::cache::{Cache as _, CacheError, CachedLayer, VolumeCache};
+use cnb_layers::metadata::CacheMetadata;
+use cnb_layers::{DiffId, LayerContent};
+
+use crate::Bytes;
+
+fn open(dir: &Path) -> VolumeCache {
+    VolumeCache::open(dir).expect("it is a directory")
+}
+
+fn add_as(cache: &VolumeCache, diff_id: &DiffId, content: &dyn LayerContent) -> Result<(), CacheError> {
+    cache.add(&CachedLayer {
+        diff_id,
+        content,
+        placed: None,
+    })
+}
+
+fn add(cache: &VolumeCache, text: &str) -> DiffId {
+    let diff_id = DiffId::of(text.as_bytes());
+    add_as(cache, &diff_id, &Bytes(text.into())).expect("there is room");
+    diff_id
+}
+
+fn content(cache: &VolumeCache, diff_id: &DiffId) -> Result<String, CacheError> {
+    let mut text = String::new();
+    cache.layer(diff_id)?.read_to_string(&mut text).expect("it is text");
+    Ok(text)
+}
+
+fn named(sbom: &str) -> CacheMetadata {
+    CacheMetadata {
+        sbom: sbom.to_owned(),
+        buildpacks: None,
+    }
+}
+
+// row 11.4/C12
+#[test]
+fn a_layer_is_read_back_and_a_missing_one_is_named() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let cache = open(dir.path());
+    let one = add(&cache, "one");
+    cache.commit(&named("")).expect("there is room");
+    let cache = open(dir.path());
+    assert_eq!(content(&cache, &one).expect("it is there"), "one");
+    let missing = DiffId::of(b"missing");
+    let error = content(&cache, &missing).expect_err("it is not there");
+    assert_eq!(
+        error.to_string(),
+        format!("failed to find cache layer with SHA '{missing}'")
+    );
+}
+
+// rows 11.4/C13 11.4/C15
+#[test]
+fn metadata_and_layers_change_with_the_commit_and_not_before() {
+    let dir = tempfile::tempdir().expect("there is room");
+    open(dir.path()).commit(&named("old")).expect("there is room");
+    let cache = open(dir.path());
+    let one = add(&cache, "one");
+    assert_eq!(cache.metadata().expect("it is readable"), named("old"));
+    assert!(content(&cache, &one).is_err());
+    // A build that ends without a commit leaves nothing.
+    drop(cache);
+    let cache = open(dir.path());
+    assert_eq!(cache.metadata().expect("it is readable"), named("old"));
+    assert!(content(&cache, &one).is_err());
+    cache.commit(&named("new")).expect("there is room");
+    assert_eq!(open(dir.path()).metadata().expect("it is readable"), named("new"));
+}
+
+// row 11.4/C14
+#[test]
+fn after_the_commit_nothing_can_be_changed() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let cache = open(dir.path());
+    let one = add(&cache, "one");
+    cache.commit(&named("first")).expect("there is room");
+    for outcome in [
+        add_as(&cache, &DiffId::of(b"two"), &Bytes(b"two".to_vec())),
+        cache.keep(&one),
+        cache.commit(&named("second")),
+    ] {
+        let error = outcome.expect_err("it is committed");
+        assert_eq!(error.to_string(), "cache cannot be modified after commit");
+    }
+    assert_eq!(open(dir.path()).metadata().expect("it is readable"), named("first"));
+}
+
+// rows 11.4/C16 11.4/C17
+#[test]
+fn a_layer_that_is_staged_already_stays_as_it_is() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let cache = open(dir.path());
+    let one = add(&cache, "one");
+    add_as(&cache, &one, &Bytes(b"other".to_vec())).expect("it is there already");
+    cache.commit(&named("")).expect("there is room");
+    let cache = open(dir.path());
+    assert_eq!(content(&cache, &one).expect("it is there"), "one");
+    for _ in 0..2 {
+        cache.keep(&one).expect("it is whole");
+    }
+    cache.commit(&named("")).expect("there is room");
+    assert_eq!(content(&open(dir.path()), &one).expect("it was kept"), "one");
+}
+
+// row 11.4/C18
+#[test]
+fn a_layer_that_is_missing_cannot_be_kept_but_the_others_can() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let cache = open(dir.path());
+    let one = add(&cache, "one");
+    cache.commit(&named("")).expect("there is room");
+    let cache = open(dir.path());
+    let error = cache.keep(&DiffId::of(b"missing")).expect_err("it is not there");
+    assert!(error.is_miss(), "{error}");
+    cache.keep(&one).expect("it is whole");
+    cache.commit(&named("")).expect("there is room");
+    assert_eq!(content(&open(dir.path()), &one).expect("it was kept"), "one");
+}
+
+// rows 11.4/C9 11.4/C10
+#[test]
+fn opening_clears_away_what_was_not_committed_and_makes_what_is_missing() {
+    let dir = tempfile::tempdir().expect("there is room");
+    drop(open(dir.path()));
+    for made in ["committed", "staging"] {
+        assert_eq!(fs::read_dir(dir.path().join(made)).expect("it was made").count(), 0);
+    }
+    for stale in ["staging", "committed-backup"] {
+        fs::create_dir_all(dir.path().join(stale)).expect("there is room");
+        fs::write(dir.path().join(stale).join("stale"), "x").expect("there is room");
+    }
+    drop(open(dir.path()));
+    assert_eq!(
+        fs::read_dir(dir.path().join("staging")).expect("it is there").count(),
+        0
+    );
+    assert!(!dir.path().join("committed-backup").exists());
+}
