@@ -145,6 +145,23 @@ fn a_process_that_is_not_there_is_named() {
     assert!(error.to_string().contains("process type web was not found"));
 }
 
+// row 11.8/P19
+#[test]
+fn in_no_environment_only_processes_for_any_environment_are_there() {
+    let text = "[[buildpacks]]\nid = 'A'\napi = '0.9'\n[[processes]]\ntype = 'web'\ncommand = ['listed']\ndirect = true\n\
+                buildpack-id = 'A'\nexec-env = ['production']\n[[processes]]\ntype = 'web'\ncommand = ['unlisted']\n\
+                direct = true\nbuildpack-id = 'A'\n[[processes]]\ntype = 'job'\ncommand = ['job']\ndirect = true\n\
+                buildpack-id = 'A'\nexec-env = ['production', 'test']\n";
+    let metadata = LaunchMetadata::from_toml(text).expect("it is fine");
+    let chosen = |argv0: &str| choose(&metadata, api(15), "", OsStr::new(argv0), &[]);
+    assert_eq!(
+        chosen("web").expect("one has no list").command,
+        [OsString::from("unlisted")]
+    );
+    let error = chosen("job").expect_err("its list is of others");
+    assert!(error.to_string().contains("process type job was not found"));
+}
+
 // row F2
 #[test]
 fn the_build_label_has_no_bill_of_materials_from_platform_api_0_9_on() {

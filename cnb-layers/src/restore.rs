@@ -499,6 +499,7 @@ mod tests {
         all.pop().map(|layer| layer.origin)
     }
 
+    // rows 11.6/R18 11.6/R20 11.6/R21
     #[test]
     fn what_comes_back_depends_on_the_flags_and_on_who_knows_the_layer() {
         use Origin::{AppImage, Cache};

@@ -262,6 +262,7 @@ fn a_launch_layer_without_contents_is_taken_from_the_previous_image_or_refused()
     );
 }
 
+// row 11.3/E44
 #[test]
 fn layers_and_settings_of_image_extensions_come_between_run_image_and_buildpacks() {
     let world = World::new();

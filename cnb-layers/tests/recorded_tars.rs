@@ -60,6 +60,7 @@ fn write(headers: &[Value]) -> std::io::Result<(Vec<u8>, bool)> {
     archive.finish().map(|bytes| (bytes, false))
 }
 
+// row 11.1/A5: `names-are-dropped`
 #[test]
 fn headers_are_written_as_recorded() {
     let cases = fixture("layers/tar.json");
@@ -88,6 +89,8 @@ fn headers_are_written_as_recorded() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+// row 11.1/A6: `ustar-basic`
+// row 11.2/L17: `ustar-basic`; `ustar-basic-gzip`
 #[test]
 fn archives_are_rewritten_as_recorded() {
     let cases = fixture("layers/tar.json");
@@ -166,6 +169,14 @@ fn layers(op: &Value, cwd: &Path, tree: &MadeTree, parents: &Parents<'_>) -> Res
     }
 }
 
+// row 11.1/A2: `symlinks`; `symlink-to-directory-is-not-followed`
+// row 11.1/A3: `owners-are-overwritten-below-the-layer`; `uid-gid-zero`
+// row 11.1/A4: `mtime-is-ignored`
+// row 11.2/L1: `parents-keep-mode-and-owner`; `order-of-siblings-dir-layer`
+// row 11.2/L4: `slices-relative-dir`
+// row 11.2/L5: `slices-five-slices`
+// row 11.2/L13: `process-types-two-in-given-order`
+// row 11.2/L16: `launcher-layer-tiny`; `launcher-layer-512`
 #[test]
 fn trees_become_the_layers_that_were_recorded() {
     let cases = fixture("layers/tar.json");

@@ -197,6 +197,10 @@ fn lifecycle_keychain(case: &Value, helpers: &Arc<Scripts>) -> Result<(EnvKeycha
     Ok((env.clone(), Chain::default().then(env).then(resolved)))
 }
 
+// row 11.9/X12: `not-json`; `unset`
+// row 11.9/X13: `value-basic-abc`; `value-bearer-tok`; `value-x-identity-idt`; `value-digest-x`
+// row 11.9/X14: `key-reg-example-com`; `empty-object`
+// row 11.9/X15: `file-broken-json`; `file-with-no-images`
 #[test]
 fn cnb_registry_auth_and_the_config_behind_it_give_every_recorded_credential() {
     let helpers = scripts(&document(include_str!("fixtures/auth/docker-config.json")));
@@ -252,6 +256,7 @@ fn the_text_of_cnb_registry_auth_is_written_alike() {
     }
 }
 
+// row 11.9/X13
 #[test]
 fn no_error_of_a_configuration_shows_a_secret() {
     for config in [

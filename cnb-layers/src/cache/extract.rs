@@ -459,6 +459,7 @@ mod tests {
 
     use Make::{Dir, File, Hard, Link};
 
+    // row 11.1/A8: the layers directory lies below another root
     #[test]
     fn files_directories_and_links_come_back_with_their_modes() {
         let dir = tempfile::tempdir().expect("there is room");

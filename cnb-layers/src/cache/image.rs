@@ -10,10 +10,11 @@ use registry_auth::Reference;
 use super::{Cache, CacheError, CachedLayer};
 use crate::layer::decompressed;
 use crate::metadata::{CacheMetadata, labels};
+use crate::phase::{Log, LogExt as _, with_causes};
 use crate::save::{Placed, place_all};
 use crate::{
-    Compression, Descriptor, DiffId, History, Image, ImageDraft, ImageError, ImageFormat, ImageSource, ImageTarget,
-    Layer, LayerBuilder, LayerContent as _, Platform, Timestamp, media_type, push_image, upload_layer,
+    Compression, Descriptor, DiffId, Digest, History, Image, ImageDraft, ImageError, ImageFormat, ImageSource,
+    ImageTarget, Layer, LayerBuilder, LayerContent as _, Platform, Timestamp, media_type, push_image, upload_layer,
 };
 
 /// A cache as an image in a registry: its layers are the cached layers, a label describes them.
@@ -26,7 +27,11 @@ pub struct CacheImage<'a> {
     state: CacheImageState,
     layers: Mutex<Vec<Placed>>,
     done: AtomicBool,
+    old: Option<(Box<DeleteImage<'a>>, &'a dyn Log)>,
 }
+
+/// Deletes an image, named by its digest.
+pub type DeleteImage<'a> = dyn Fn(&Reference) -> Result<(), ImageError> + Send + Sync + 'a;
 
 /// What became of a cache image when it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +73,28 @@ impl<'a> CacheImage<'a> {
             state,
             layers: Mutex::default(),
             done: AtomicBool::new(false),
+            old: None,
         })
+    }
+
+    /// Deletes the old image once another one has its name, as platforms before API 0.13 expect. That it cannot be
+    /// deleted is a warning.
+    #[must_use]
+    pub fn deleting_old(mut self, delete: Box<DeleteImage<'a>>, log: &'a dyn Log) -> Self {
+        self.old = Some((delete, log));
+        self
+    }
+
+    fn delete_old(&self, new: &Digest) {
+        let (Some(original), Some((delete, log))) = (&self.original, &self.old) else {
+            return;
+        };
+        if original.digest() == new {
+            return;
+        }
+        if let Err(error) = delete(&self.reference.with_digest(original.digest())) {
+            log.warn(format_args!("Unable to delete cache image: {}", with_causes(&error)));
+        }
     }
 
     fn known(&self, diff_id: &DiffId) -> Result<Layer, CacheError> {
@@ -201,12 +227,9 @@ impl Cache for CacheImage<'_> {
         config.created = Timestamp::reproducible();
         "linux".clone_into(&mut config.os);
         draft.set_label(labels::CACHE_METADATA, metadata.to_json());
-        push_image(
-            self.target,
-            &draft.finish(),
-            repository,
-            std::slice::from_ref(&self.reference),
-        )?;
+        let tags = std::slice::from_ref(&self.reference);
+        let new = push_image(self.target, &draft.finish(), repository, tags)?;
+        self.delete_old(&new);
         Ok(())
     }
 }

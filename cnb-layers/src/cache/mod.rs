@@ -10,7 +10,7 @@ mod image;
 mod volume;
 
 pub use extract::ExtractError;
-pub use image::{CacheImage, CacheImageState};
+pub use image::{CacheImage, CacheImageState, DeleteImage};
 pub use volume::VolumeCache;
 
 pub(crate) use extract::{LayerPlace, extract_layer, extract_sbom};

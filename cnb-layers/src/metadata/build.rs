@@ -262,6 +262,7 @@ mod tests {
         metadata.to_label(&launcher, PlatformApi::new(minor).expect("it is known"))
     }
 
+    // row 11.8/P30
     #[test]
     fn commands_are_lists_from_api_0_10_on_and_text_before() {
         let launcher = "\"launcher\":{\"version\":\"1\",\"source\":{\"git\":{\"repository\":\"\",\"commit\":\"\"}}}";

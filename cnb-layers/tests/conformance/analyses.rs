@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use cnb_layers::analyze::{AnalyzeError, AnalyzeInputs, analyze};
 use cnb_layers::export::ExportError;
 use cnb_layers::metadata::{Analyzed, labels};
-use cnb_layers::phase::{LogLevel, MemoryLog, NoLog, PlatformApi};
+use cnb_layers::phase::{Home, LogLevel, MemoryLog, NoLog, PlatformApi};
 use cnb_layers::{
     Compression, Descriptor, Image, ImageError, ImageSource, MemoryStore, Platform, Reference, RegistryAccess,
 };
@@ -74,6 +74,7 @@ fn ask(registry: &Asked) -> Result<Analyzed, AnalyzeError> {
         layers_dir: Path::new("/layers"),
         root: Path::new("/nowhere"),
         platform: &Platform::linux_amd64(),
+        home: Home::Registry,
     };
     analyze(&inputs, registry, &registry.store, registry, &NoLog)
 }
@@ -214,6 +215,7 @@ fn the_bills_of_materials_come_back_and_nothing_else_unless_layers_are_skipped()
             layers_dir: Path::new("/layers"),
             root: built.dir.path(),
             platform: &built.build.platform,
+            home: Home::Registry,
         };
         analyze(&inputs, &built.store, &built.store, &built.store, &log).expect("all is there");
         let found = fs::read_dir(built.build.disk("layers")).expect("it is there");
@@ -228,4 +230,29 @@ fn the_bills_of_materials_come_back_and_nothing_else_unless_layers_are_skipped()
         let line = "Restoring data for SBOM from previous image".to_owned();
         assert_eq!(said.contains(&line), expected, "{said:?}");
     }
+}
+
+// row 11.6/R25
+#[test]
+fn bills_of_materials_that_the_previous_image_lacks_are_an_error_and_none_at_all_are_not() {
+    let sha = format!("sha256:{}", "a".repeat(64));
+    let metadata = |sha: &str| format!(r#"{{"sbom":{{"sha":"{sha}"}}}}"#);
+    let analyzed = |label: Option<String>| {
+        let registry = Asked::default();
+        if let Some(label) = label {
+            run_image("one")
+                .label(labels::LIFECYCLE_METADATA, label)
+                .push(
+                    &registry.store,
+                    &[reference("registry.example/acme/previous:1")],
+                    Compression::default(),
+                )
+                .expect("memory takes all");
+        }
+        ask(&registry).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let error = analyzed(Some(metadata(&sha))).expect_err("the image has no such layer");
+    assert_eq!(error, format!("restoring layer: previous image has no layer {sha:?}"));
+    assert_eq!(analyzed(Some(metadata(""))), Ok(()));
+    assert_eq!(analyzed(None), Ok(()));
 }

@@ -1,14 +1,18 @@
-//! The cache in a directory.
+//! Caches in directories and registries.
 
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use cnb_layers::cache::{Cache as _, CacheError, CachedLayer, VolumeCache};
-use cnb_layers::metadata::CacheMetadata;
-use cnb_layers::{DiffId, LayerContent};
+use std::sync::Mutex;
 
-use crate::Bytes;
+use cnb_layers::cache::{Cache as _, CacheError, CacheImage, CachedLayer, DeleteImage, VolumeCache};
+use cnb_layers::metadata::CacheMetadata;
+use cnb_layers::phase::{LogLevel, MemoryLog};
+use cnb_layers::{Compression, DiffId, ImageError, ImageSource as _, LayerContent, MemoryStore, Platform, Reference};
+
+use crate::build::reference;
+use crate::{Bytes, lines};
 
 fn open(dir: &Path) -> VolumeCache {
     VolumeCache::open(dir).expect("it is a directory")
@@ -144,4 +148,55 @@ fn opening_clears_away_what_was_not_committed_and_makes_what_is_missing() {
         0
     );
     assert!(!dir.path().join("committed-backup").exists());
+}
+
+/// What happens to the old cache image when a new one is written: the images deleted, whether the old one is there
+/// still, and the warnings.
+fn replace(
+    new: &str,
+    delete: Option<fn() -> Result<(), ImageError>>,
+) -> (Vec<Reference>, Option<Reference>, Vec<String>) {
+    let (store, log) = (MemoryStore::new(), MemoryLog::default());
+    let name = reference("registry.example/acme/cache:latest");
+    let open = || CacheImage::open(&name, &store, &store, Compression::default()).expect("it can be reached");
+    open().commit(&named("old")).expect("memory takes all");
+    let image = |name: &Reference| store.image(name, &Platform::linux_amd64()).expect("it is readable");
+    let old = name.with_digest(image(&name).expect("it was written").digest());
+    let deleted = Mutex::new(Vec::new());
+    let (mut cache, noted) = (open(), &deleted);
+    if let Some(delete) = delete {
+        let deleting: Box<DeleteImage<'_>> = Box::new(move |image| {
+            noted.lock().expect("nobody panics").push(image.clone());
+            delete()
+        });
+        cache = cache.deleting_old(deleting, &log);
+    }
+    cache.commit(&named(new)).expect("memory takes all");
+    drop(cache);
+    let there = image(&old).is_some().then_some(old);
+    let deleted = deleted.into_inner().expect("nobody panics");
+    (deleted, there, lines(&log, LogLevel::Warn))
+}
+
+// row 11.4/C21
+#[test]
+fn the_old_cache_image_is_deleted_where_that_is_asked_for_and_another_takes_its_name() {
+    let (deleted, old, warnings) = replace("new", Some(|| Ok(())));
+    assert_eq!((deleted, warnings), (vec![old.expect("it was there")], Vec::new()));
+    let (deleted, _, _) = replace("old", Some(|| Ok(())));
+    assert_eq!(deleted, [], "it is the same image");
+    let refuse = || {
+        Err(ImageError::TooLarge {
+            what: "the wish".to_owned(),
+            limit: 1,
+        })
+    };
+    let (deleted, old, warnings) = replace("new", Some(refuse));
+    assert_eq!(deleted, [old.expect("it was there")]);
+    let [warning] = &warnings[..] else {
+        panic!("it is one warning: {warnings:?}")
+    };
+    assert!(warning.starts_with("Unable to delete cache image: "), "{warning}");
+    let (deleted, old, warnings) = replace("new", None);
+    assert!(deleted.is_empty() && old.is_some() && warnings.is_empty());
 }

@@ -10,6 +10,7 @@ mod caches;
 mod exports;
 mod names;
 mod rebases;
+mod restores;
 mod slices;
 
 use std::io::Write;

@@ -144,21 +144,53 @@ fn check(case: &Value, dump_script: &str) -> Result<(), String> {
     Err(report)
 }
 
-macro_rules! files {
-    ($($test:ident = $file:literal),* $(,)?) => {$(
-        #[test]
-        fn $test() {
-            check_all($file, check);
-        }
-    )*};
+// A row in front of a test: the cases of its file that show it do not name it themselves.
+
+// row 11.8/P8: `user process, one word is a script`
+// row 11.8/P12: `PAPI 0.15, three element command, user args`; `PAPI 0.15, three element command, no user args`
+// row 11.8/P13: `PAPI 0.15, BpAPI 0.9, one element command, user args`
+// row 11.8/P14: `PAPI 0.15, BpAPI 0.8, one element command, user args`
+// row 11.8/P15: `PAPI 0.9, BpAPI 0.9, one element command, user args`; `PAPI 0.9, BpAPI 0.8, one element command, user args`
+// row 11.8/P16: `exec-env ineligible process still claims the name`
+// row 11.8/P17: `exec-env none, CNB_EXEC_ENV test`; `exec-env star, CNB_EXEC_ENV test`; `exec-env test, CNB_EXEC_ENV test`; `exec-env production, CNB_EXEC_ENV test`; `exec-env ignored at PAPI 0.14`
+// row 11.8/P18: `exec-env, first eligible of one type`
+// row 11.8/P30: `PAPI 0.10, three element command in the shell`
+#[test]
+fn processes_are_chosen_as_in_the_reference() {
+    check_all("select.json", check);
 }
 
-files! {
-    processes_are_chosen_as_in_the_reference = "select.json",
-    it_starts_or_fails_as_the_reference_does = "startup.json",
-    direct_processes_run_as_in_the_reference = "direct.json",
-    environments_are_as_in_the_reference = "env.json",
-    exec_d_programs_run_as_in_the_reference = "exec-d.json",
-    shell_processes_run_as_in_the_reference = "shell.json",
-    mixtures_run_as_in_the_reference = "generated.json",
+#[test]
+fn it_starts_or_fails_as_the_reference_does() {
+    check_all("startup.json", check);
+}
+
+// row 11.8/P3: `working dir set`; `user process runs in the app dir`
+#[test]
+fn direct_processes_run_as_in_the_reference() {
+    check_all("direct.json", check);
+}
+
+#[test]
+fn environments_are_as_in_the_reference() {
+    check_all("env.json", check);
+}
+
+// row 11.8/P6: `exec.d order`; `exec.d overrides values of env files`
+#[test]
+fn exec_d_programs_run_as_in_the_reference() {
+    check_all("exec-d.json", check);
+}
+
+// row 11.8/P7: `profile scripts order`; `profile dollar zero is the launcher's argv0 as given`
+// row 11.8/P8: `shell script mode, plain command`; `shell token mode, args are evaluated`; `shell, user command with spaces in one word and args`
+// row 11.8/P30: `shell, command list for PAPI 0.7 style string command`
+#[test]
+fn shell_processes_run_as_in_the_reference() {
+    check_all("shell.json", check);
+}
+
+#[test]
+fn mixtures_run_as_in_the_reference() {
+    check_all("generated.json", check);
 }

@@ -28,7 +28,11 @@ fn is_configured(inputs: &Inputs) -> bool {
 }
 
 /// Opens the cache.
-pub(crate) fn open<'a>(inputs: &Inputs, registries: &'a RegistryStore) -> Result<Option<Box<dyn Cache + 'a>>, Failure> {
+pub(crate) fn open<'a>(
+    inputs: &Inputs,
+    registries: &'a RegistryStore,
+    log: &'a Logger,
+) -> Result<Option<Box<dyn Cache + 'a>>, Failure> {
     if !inputs.cache_image.is_empty() {
         let name = &inputs.cache_image;
         let reference = Reference::parse(name).map_err(|_| {
@@ -43,7 +47,12 @@ pub(crate) fn open<'a>(inputs: &Inputs, registries: &'a RegistryStore) -> Result
             );
             Failure::because(code::FAILED, "create image cache", reason)
         })?;
-        return Ok(Some(Box::new(cache)));
+        let delete = |old: &Reference| Ok(registries.client().delete(old)?);
+        return Ok(Some(if inputs.api.at_least(13) {
+            Box::new(cache)
+        } else {
+            Box::new(cache.deleting_old(Box::new(delete), log))
+        }));
     }
     let Some(dir) = &inputs.cache_dir else { return Ok(None) };
     let cache = VolumeCache::open(dir).map_err(|error| Failure::of(code::FAILED, "create volume cache", &error))?;

@@ -31,7 +31,7 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     phase::drop_privileges(&inputs, &directories)?;
     let env = home(&inputs, env)?;
     log.debug("Executing command...");
-    let cache = caches::open(&inputs, &registries)?;
+    let cache = caches::open(&inputs, &registries, log)?;
 
     log.phase("ANALYZING");
     let mut analyzed = analyzer::read(&inputs, &names, &registries, log)?;

@@ -34,7 +34,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     directories.extend(inputs.cache_dir.as_deref());
     phase::drop_privileges(&inputs, &directories)?;
     log.debug("Executing command...");
-    let cache = caches::open(&inputs, &registries)?;
+    let cache = caches::open(&inputs, &registries, log)?;
     let names = if inputs.layout {
         let paths = inputs.positional.iter().map(|name| images::layout_path(&inputs, name));
         paths.collect::<Result<_, _>>()?

@@ -50,11 +50,11 @@ pub(crate) fn layout_path(inputs: &Inputs, name: &str) -> Result<String, Failure
 /// What may be done where images are on disk: everything, except that the cache image is in a registry.
 pub(crate) struct CacheAccess<'a> {
     cache: Option<Reference>,
-    registries: &'a Client,
+    registries: &'a dyn RegistryAccess,
 }
 
 impl<'a> CacheAccess<'a> {
-    pub(crate) fn new(cache: Option<&str>, registries: &'a Client) -> Self {
+    pub(crate) fn new(cache: Option<&str>, registries: &'a dyn RegistryAccess) -> Self {
         let cache = cache.and_then(|name| Reference::parse(name).ok());
         Self { cache, registries }
     }
@@ -108,4 +108,47 @@ fn docker_config(env: &Env) -> Result<Option<DockerConfig>, Failure> {
         Some(text) => config.with_auth_config(&text),
         None => config,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Asked(Mutex<Vec<String>>);
+
+    impl RegistryAccess for Asked {
+        fn check_read(&self, image: &Reference) -> Result<(), ImageError> {
+            self.0.lock().expect("nobody panics").push(format!("read {image}"));
+            Ok(())
+        }
+
+        fn check_write(&self, image: &Reference) -> Result<(), ImageError> {
+            self.0.lock().expect("nobody panics").push(format!("write {image}"));
+            Ok(())
+        }
+    }
+
+    // row 11.5/N2
+    #[test]
+    fn where_images_are_on_disk_registries_are_asked_for_the_cache_image_alone() {
+        let asked = Asked::default();
+        let access = CacheAccess::new(Some("registry.example/cache:1"), &asked);
+        for name in [
+            "registry.example/app:1",
+            "registry.example/cache:1",
+            "registry.example/app:2",
+        ] {
+            let image = Reference::parse(name).expect("it is a name");
+            access.check_read(&image).expect("nothing refuses");
+            access.check_write(&image).expect("nothing refuses");
+        }
+        let asked = asked.0.into_inner().expect("nobody panics");
+        assert_eq!(
+            asked,
+            ["read registry.example/cache:1", "write registry.example/cache:1"]
+        );
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     if is_readable {
         crate::analyzer::write(&inputs, &analyzed, log)?;
     }
-    let cache = caches::open(&inputs, &registries)?;
+    let cache = caches::open(&inputs, &registries, log)?;
     bring_back(&inputs, &group, &analyzed, cache.as_deref(), log)
 }
 

@@ -302,6 +302,40 @@ fn with_recorded_launcher(config: &str, by: &str) -> String {
     format!("{}{by}{}", &config[..at], &config[end..])
 }
 
+// row 11.2/L1: `fresh-export-and-unchanged-rebuild-api-0-12`
+// row 11.2/L3: `base-docker-api-0-12`
+// row 11.2/L5: `slices-matches-nothing`
+// row 11.2/L13: `process-flag-wins-api-0-12`
+// row 11.2/L14: `process-type-with-angle-api-0-12`
+// row 11.2/L15: `process-type-empty-api-0-12`
+// row 11.2/L16: `base-docker-api-0-12`
+// row 11.3/E2: `fresh-export-and-unchanged-rebuild-api-0-12`
+// row 11.3/E3: `second-build-changed-app-file`
+// row 11.3/E4: `second-build-changed-process`
+// row 11.3/E5: `second-build-changed-app-file`
+// row 11.3/E9: `two-more-tags`
+// row 11.3/E12: `fresh-export-and-unchanged-rebuild-api-0-12`
+// row 11.3/E13: `fresh-export-and-unchanged-rebuild-api-0-11`
+// row 11.3/E17: `fresh-export-and-unchanged-rebuild-api-0-12`
+// row 11.3/E18: `base-docker-api-0-12`
+// row 11.3/E19: `base-docker-api-0-12`; `base-no-path-api-0-12`
+// row 11.3/E20: `base-docker-api-0-12`; `base-rich-api-0-12`
+// row 11.3/E29: `process-flag-unknown-api-0-12`
+// row 11.3/E30: `process-no-default-api-0-12`
+// row 11.3/E31: `process-default-from-metadata-api-0-12`
+// row 11.3/E32: `debug-log-level`
+// row 11.3/E34: `command-forms-api-0-8`; `command-forms-api-0-9`
+// row 11.3/E38: `second-build-changed-app-file`
+// row 11.5/N12: `platform-api-unset-unsupported-garbage`
+// row 11.5/N14: `layers-dir-not-owned`; `layers-dir-group-writable`
+// row 11.5/N5: `second-build-changed-app-file`
+// row 11.5/N8: `sbom-restored-by-analyze-overwrites`
+// row 11.7/B10: `rebase-report-path`; `rebase-debug`
+// row 11.7/B13: `rebase-onto-fewer-mixins-api-0-11`
+// row 11.7/B18: `rebase-onto-arm64-api-0-12`
+// row 11.7/B19: `rebase-onto-other-stack-api-0-12`; `rebase-onto-no-stack-api-0-12`
+// row 11.9/X1: `run-toml-empty`; `run-toml-missing-with-run-image-flag`
+// row 11.9/X19: `output-unauthorized`; `no-run-image-readable`
 #[test]
 fn analyze_export_and_rebase_do_what_the_reference_did() {
     as_root("analyze_export_and_rebase_do_what_the_reference_did", || {
@@ -324,6 +358,20 @@ fn cases_of(documents: Vec<Json>) -> (Json, Vec<Json>) {
     )
 }
 
+// row 11.3/E7: `unchanged rebuild from restored layers reuses everything`
+// row 11.3/E41: `no cached layers gives a cache image with one empty layer`
+// row 11.3/E42: `reuse verifies the old tar, damaged tar is rewritten`
+// row 11.3/E43: `export with parallel and a cache image`
+// row 11.4/C1: `all flag combinations, image and cache, PAPI 0.15`
+// row 11.4/C2: `all flag combinations, image and cache, PAPI 0.15`
+// row 11.4/C3: `sbom files, PAPI 0.15`
+// row 11.4/C4: `unchanged rebuild from restored layers reuses everything`
+// row 11.6/R11: `all flag combinations, image and cache, PAPI 0.15`
+// row 11.6/R12: `sbom files, PAPI 0.15`; `sbom cached tar truncated to nothing`
+// row 11.6/R17: `all flag combinations, image and cache, PAPI 0.15`
+// row 11.6/R21: `all flag combinations, image only, PAPI 0.15`
+// row 11.6/R24: `sbom files, PAPI 0.7`
+// row 11.9/X9: `run image of analyzed.toml is in run.toml and gone, PAPI 0.13`; `run image of analyzed.toml is in run.toml and gone, PAPI 0.14`; `run image of analyzed.toml is not in run.toml and gone`
 #[test]
 fn restore_and_caches_do_what_the_reference_did() {
     as_root("restore_and_caches_do_what_the_reference_did", || {
@@ -332,6 +380,8 @@ fn restore_and_caches_do_what_the_reference_did() {
     });
 }
 
+// row 11.3/E1: `changed app then the old app again`
+// row 11.3/E2: `first build, unchanged rebuild, PAPI 0.8`
 #[test]
 fn the_creator_does_what_the_reference_did() {
     as_root("the_creator_does_what_the_reference_did", || {
