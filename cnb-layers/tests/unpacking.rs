@@ -3,14 +3,15 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use cnb_layers::tar::{EntryKind, Header, TarReader, TarWriter};
 use cnb_layers::{
-    BaseImage, Compression, HardLinks, ImageSource, LayerBuilder, LayerContent, LayoutStore, MemoryStore, Modes, Order,
-    Owners, Platform, Reference, Tree, UnpackError, UnpackOptions, UnpackOwners, compress_layer, diff_id, unpack,
-    unpack_tar, validate,
+    BaseImage, Compression, HardLinks, ImageSource, LayerBuilder, LayerContent, LayerError, LayoutStore, MemoryStore,
+    Modes, Order, Owners, Platform, Reference, Tree, UnpackError, UnpackOptions, UnpackOwners, compress_layer, diff_id,
+    unpack, unpack_tar, validate,
 };
 use proptest::prelude::*;
 
@@ -315,6 +316,24 @@ fn bytes_of(layer: &dyn LayerContent) -> Vec<u8> {
     tar
 }
 
+/// A tar that is written in pieces of these sizes, in turn.
+struct Chunked {
+    tar: Vec<u8>,
+    sizes: Vec<usize>,
+}
+
+impl LayerContent for Chunked {
+    fn write_tar(&self, out: &mut dyn Write) -> Result<(), LayerError> {
+        let (mut rest, mut sizes) = (self.tar.as_slice(), self.sizes.iter().cycle());
+        while !rest.is_empty() {
+            let size = rest.len().min(*sizes.next().expect("there are sizes"));
+            out.write_all(&rest[..size]).map_err(LayerError::Write)?;
+            rest = &rest[size..];
+        }
+        Ok(())
+    }
+}
+
 /// Small trees fit into one block; only many blocks show whether it matters which thread takes which.
 #[test]
 fn a_layer_of_many_blocks_has_the_same_bytes_for_any_number_of_threads() {
@@ -379,7 +398,16 @@ proptest! {
         let (made, blob) = compress(1);
         prop_assert_eq!(&compress(2), &(made.clone(), blob.clone()));
         prop_assert_eq!(&compress(7), &(made.clone(), blob.clone()));
-        prop_assert_eq!((made.diff_id, made.tar_size), diff_id(&layer).expect("hashed"));
+        prop_assert_eq!((&made.diff_id, made.tar_size), (&diff_id(&layer).expect("hashed").0, bytes_of(&layer).len() as u64));
+        // However the bytes come, and whatever else is beside them.
+        for sizes in [vec![1], vec![511, 1, 4096], vec![70_000], vec![usize::MAX]] {
+            let chunked = Chunked { tar: bytes_of(&layer), sizes };
+            prop_assert_eq!(&diff_id(&chunked).expect("hashed").0, &made.diff_id);
+            let mut again = Vec::new();
+            let compression = Compression { level, threads: 3, ..Compression::default() };
+            let made = compress_layer(&chunked, compression, &mut again).expect("compressed");
+            prop_assert_eq!((made, &again), (compress(1).0, &blob));
+        }
         let mut inflated = Vec::new();
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(blob.as_slice()), &mut inflated)?;
         prop_assert_eq!(inflated, bytes_of(&layer));

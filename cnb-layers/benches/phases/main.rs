@@ -12,6 +12,8 @@
 mod build;
 mod counted;
 mod data;
+#[path = "../../tests/support/discard.rs"]
+mod discard;
 mod measure;
 mod rows;
 mod straight;

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cnb_layers::{Reference, copy_image};
+use cnb_layers::{ImageDraft, ImageSource as _, Platform, copy_image, push_image};
 use test_support::Registry;
 
+use crate::build::reference;
 use crate::counted::registries;
 use crate::data::{ALL, Set};
 use crate::measure::{Taken, measured};
@@ -198,7 +199,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Gives `images` tags of one repository the same application image on the first base.
+    /// Gives `images` tags of one repository an application image each, no two the same, on the first base.
     fn push_apps(&self, root: &Path, images: usize) {
         let number = self.new_number();
         let small = root.with_file_name("small");
@@ -206,12 +207,18 @@ impl Bench<'_> {
         world.write(1_000_000);
         self.once("export-registry", Set::Text, &small, number);
         let (store, _) = registries(&[&self.host]);
-        let from = format!("{}/acme/text-{number}:latest", self.host);
-        let from = Reference::parse(&from).expect("it is a name");
-        let tags: Vec<Reference> = (0..images)
-            .map(|number| Reference::parse(&format!("{}/acme/rebase:{number}", self.host)).expect("it is a name"))
-            .collect();
-        copy_image(&store, &from, &store, &tags, &|_| ()).expect("it can be copied");
+        let from = reference(&format!("{}/acme/text-{number}:latest", self.host));
+        let first = reference(&format!("{}/acme/rebase:0", self.host));
+        copy_image(&store, &from, &store, std::slice::from_ref(&first), &|_| ()).expect("it can be copied");
+        let app = store.image(&first, &Platform::linux_amd64()).expect("it is readable");
+        let app = app.expect("it is there");
+        for number in 0..images {
+            let mut draft = ImageDraft::of(&app);
+            draft.set_label("number", number.to_string());
+            let tag = reference(&format!("{}/acme/rebase:{number}", self.host));
+            let pushed = push_image(&store, &draft.finish(), tag.repository(), std::slice::from_ref(&tag));
+            pushed.expect("it can be pushed");
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use cnb_layers::phase::{NoLog, PlatformApi};
 use cnb_layers::rebase::{NewBase, RebaseJob, rebase_many};
 use cnb_layers::{Image, ImageSource, LayoutStore, MemoryStore, Platform, Reference, RegistryStore};
 
-use crate::counted::{Discard, registries};
+use crate::counted::registries;
 use crate::data::Set;
+use crate::discard::Discard;
 use crate::measure::Done;
 use crate::straight;
 use crate::world::{World, compression, push_base, threads};

@@ -128,6 +128,9 @@ pub enum ExportError {
         /// The type.
         name: String,
     },
+    /// The caller has cancelled it; see [`Export::with_cancel`](super::Export::with_cancel).
+    #[error("the export was cancelled; no name of the image has changed")]
+    Cancelled,
     /// The image could not be saved under all names.
     #[error(transparent)]
     Save(SaveError),

@@ -10,6 +10,7 @@ use registry_auth::Repository;
 use super::layers::Stack;
 use super::plan::{Notes, Plan, Slot, Step, What};
 use super::{Export, ExportError, MadeLayer};
+use crate::layer::Cancellable;
 use crate::metadata::LifecycleMetadata;
 use crate::phase::{Log, LogExt as _, with_causes};
 use crate::save::SaveError;
@@ -42,6 +43,7 @@ impl Export<'_> {
             repository: stack.output().repository().clone(),
             name: stack.name().to_owned(),
             compression: self.inputs.compression,
+            cancel: self.cancel.unwrap_or(&NEVER),
         };
         let new = plan.steps.iter().filter(|step| matches!(step.what, What::Make { .. }));
         let at_once = self.inputs.compression.layers_at_once().min(new.count()).max(1);
@@ -147,7 +149,11 @@ struct Maker<'a> {
     /// The image's name as the user gave it.
     name: String,
     compression: Compression,
+    cancel: &'a AtomicBool,
 }
+
+/// The flag of an export that cannot be cancelled.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl Maker<'_> {
     /// Takes one layer after the other, until none is left or one has failed. Numbers are taken in order, so all
@@ -162,7 +168,12 @@ impl Maker<'_> {
         while !stop.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(step) = steps.get(number) else { return };
-            let outcome = self.make(step);
+            let made = self.make(step);
+            let outcome = if self.cancel.load(Ordering::Relaxed) {
+                Err(ExportError::Cancelled)
+            } else {
+                made
+            };
             stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
             if tell.send((number, outcome)).is_err() {
                 return;
@@ -175,6 +186,10 @@ impl Maker<'_> {
         let (content, before) = match &step.what {
             What::Reuse { sha } => return Ok(Outcome::Reuse(sha.clone())),
             What::Make { content, before } => (content.as_ref(), before),
+        };
+        let content = &Cancellable {
+            content,
+            cancel: self.cancel,
         };
         let failed = |error| match step.slot {
             Slot::App => ExportError::CreateApp(error),

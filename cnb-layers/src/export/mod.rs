@@ -20,6 +20,7 @@ pub use error::ExportError;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use registry_auth::Reference;
@@ -105,6 +106,7 @@ pub struct Export<'a> {
     base_reference: Reference,
     previous: Option<(Image, Reference)>,
     extended: Option<extended::Extended>,
+    cancel: Option<&'a AtomicBool>,
     /// The layers made in this run, for the cache.
     made: BTreeMap<String, MadeLayer>,
 }
@@ -159,8 +161,25 @@ impl<'a> Export<'a> {
             base_reference,
             previous,
             extended: None,
+            cancel: None,
             made: BTreeMap::new(),
         })
+    }
+
+    /// Ends the export early once `cancel` is set: at the next bytes of each layer that is on its way. What takes the
+    /// bytes may have to be waited for. When all layers are there, the names move, and it is too late.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: &'a AtomicBool) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
+    /// Returns [`ExportError::Cancelled`] if the export has been cancelled.
+    fn check_cancel(&self) -> Result<(), ExportError> {
+        match self.cancel {
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(ExportError::Cancelled),
+            _ => Ok(()),
+        }
     }
 
     /// Makes the image and saves it under its names, which move last.
@@ -205,6 +224,7 @@ impl<'a> Export<'a> {
             draft.annotations_mut().insert(REF_NAME.to_owned(), ref_name.to_owned());
         }
         let image = draft.finish();
+        self.check_cancel()?;
         let saving = Saving {
             image: &image,
             layers: &layers,

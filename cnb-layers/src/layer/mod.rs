@@ -2,6 +2,7 @@
 
 mod archive;
 mod builder;
+mod cancel;
 mod error;
 mod hashing;
 mod kinds;
@@ -18,6 +19,7 @@ pub use slices::slice_layers;
 pub use tree::{HardLinks, Modes, Order, Owners, Parents, Tree};
 
 pub(crate) use archive::decompressed;
+pub(crate) use cancel::Cancellable;
 
 use std::io::Write;
 

@@ -152,7 +152,11 @@ pub(crate) fn killed_at_twenty_points() {
         let fraction = Duration::from_nanos(u64::try_from(duration.as_nanos()).expect("a short time") / 1000);
         std::thread::sleep(fraction * u32::try_from(random % 1000).expect("a small number"));
         killed += usize::from(child.try_wait().expect("it is a child").is_none());
-        let _ = child.kill();
+        if round % 2 == 0 {
+            let _ = child.kill();
+        } else if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("a process id")) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
         child.wait().expect("it is a child");
         site.assert_whole();
         let tag = site.tag();
@@ -220,6 +224,79 @@ pub(crate) fn registry_gone_and_full() {
     site.fill(3, 1 << 20);
     site.succeed("exporter", &[]);
     assert_ne!(site.tag(), old);
+    site.assert_whole();
+}
+
+pub(crate) fn unreadable_file() {
+    let site = Site::new(|_| Store::start(None));
+    site.fill(1, 1 << 20);
+    site.succeed("analyzer", &[]);
+    site.succeed("exporter", &[]);
+    let old = site.tag();
+    site.fill(2, 1 << 20);
+    let file = site.machine.at("/layers/acme_one/lib/zzz");
+    fs::write(&file, "secret").expect("a file");
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("a mode");
+    std::os::unix::fs::chown(&file, Some(0), Some(0)).expect("an owner");
+    // The exporter hands the layers directory itself to the build's user, not what is in it.
+    let said = site.run("exporter", &[]);
+    assert_eq!(said.exit, Some(62), "{}{}", said.stdout, said.stderr);
+    let error = said.stdout.lines().last().expect("an error");
+    assert!(
+        error.starts_with("ERROR: failed to export: ") && error.contains("/layers/acme_one/lib/zzz: permission denied"),
+        "{error}"
+    );
+    assert_eq!(site.tag(), old);
+    site.assert_whole();
+}
+
+pub(crate) fn layers_full() {
+    let site = Site::new(|_| Store::start(None));
+    site.fill(1, 4 << 20);
+    site.succeed("analyzer", &[]);
+    site.succeed("exporter", &["-cache-dir", "/cache"]);
+    let old = site.tag();
+    site.succeed("analyzer", &[]);
+    let group = fs::read(site.machine.at("/layers/group.toml")).expect("it is there");
+    let analyzed = fs::read(site.machine.at("/layers/analyzed.toml")).expect("it is there");
+    mount_tmpfs(&site.machine.at("/layers"), "1m");
+    let _mounted = Mounted(site.machine.at("/layers"));
+    site.machine
+        .file("/layers/group.toml", &String::from_utf8_lossy(&group));
+    site.machine
+        .file("/layers/analyzed.toml", &String::from_utf8_lossy(&analyzed));
+    let analyzed = site.machine.at("/layers/analyzed.toml");
+    std::os::unix::fs::chown(analyzed, Some(1000), Some(1000)).expect("an owner");
+    let call = Call {
+        args: ["-uid", "1000", "-gid", "1000", "-cache-dir", "/cache"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..site.call("restorer", &[])
+    };
+    let said = site.machine.run(&call);
+    assert!(
+        said.stdout.contains("no space left on device"),
+        "{:?} {}{}",
+        said.exit,
+        said.stdout,
+        said.stderr
+    );
+    // Bills of materials are copied there by the exporter.
+    fs::write(
+        site.machine.at("/cnb/lifecycle/lifecycle.sbom.cdx.json"),
+        vec![b' '; 2 << 20],
+    )
+    .expect("a file");
+    site.machine.directory("/layers/config", 1000);
+    site.machine.file("/layers/config/metadata.toml", "");
+    let said = site.run("exporter", &[]);
+    assert_eq!(said.exit, Some(62), "{}{}", said.stdout, said.stderr);
+    let error = said.stdout.lines().last().expect("an error");
+    assert!(
+        error.starts_with("ERROR: failed to export: ") && error.contains("no space left on device"),
+        "{error}"
+    );
+    assert_eq!(site.tag(), old);
     site.assert_whole();
 }
 

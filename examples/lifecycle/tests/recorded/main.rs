@@ -403,6 +403,18 @@ fn a_registry_that_is_gone_or_full_is_an_error_that_names_it_and_the_tag_stays()
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_an_error_that_names_it_and_the_tag_stays() {
+    let name = "a_file_that_cannot_be_read_is_an_error_that_names_it_and_the_tag_stays";
+    as_root(name, failures::unreadable_file);
+}
+
+#[test]
+fn a_full_disk_below_the_layers_directory_is_an_error_that_says_so_and_the_tag_stays() {
+    let name = "a_full_disk_below_the_layers_directory_is_an_error_that_says_so_and_the_tag_stays";
+    in_own_mounts(name, failures::layers_full);
+}
+
+#[test]
 fn a_full_disk_below_the_cache_is_a_warning() {
     in_own_mounts("a_full_disk_below_the_cache_is_a_warning", failures::cache_full);
 }
