@@ -4,19 +4,21 @@ mod support;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use registry_client::{Http, HttpPolicy};
 use source_fetch::{
-    Access, GitSource, ResolveError, ResolvedGit, RevisionKind, TransportError, fetch_git, resolve_git,
+    Access, GitSource, ResolveError, ResolvedGit, RevisionKind, TransportError, fetch_git, fetch_git_sub_path,
+    resolve_git, resolve_git_with_tree,
 };
 use support::{
     repositories::build_all,
     sshd::{Sshd, free_port, ssh, wait_for},
 };
-use test_support::Process;
+use test_support::{Process, Program, require};
 
 const MAIN: &str = "3683c124f07936163b34ab49c014d3a32b1eda5a";
 
@@ -34,9 +36,8 @@ fn repositories() -> tempfile::TempDir {
     root
 }
 
-#[test]
-fn a_git_daemon_is_asked_and_fetched_from() {
-    let root = repositories();
+/// A git daemon for the repositories beneath `root`, and its port; its programs are those of `exec_path`.
+fn daemon(root: &Path, exec_path: Option<&Path>) -> (Process, u16) {
     let port = free_port();
     // Not through `git daemon`, which would leave the daemon behind when it is ended.
     let place = Command::new("git")
@@ -49,19 +50,97 @@ fn a_git_daemon_is_asked_and_fetched_from() {
     command
         .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
         .arg(format!("--port={port}"))
-        .arg(format!("--base-path={}", root.path().display()))
+        .arg(format!("--base-path={}", root.display()))
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .envs(exec_path.map(|path| ("GIT_EXEC_PATH", path)))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let _daemon = Process::spawn(&command).expect("git daemon starts");
+    let daemon = Process::spawn(&command).expect("git daemon starts");
     wait_for(port);
-    let source = GitSource::new(format!("git://127.0.0.1:{port}/app.git"), "main");
-    let found = resolve_git(&source, &access()).expect("it resolves");
+    (daemon, port)
+}
+
+/// What is at a tag and a branch, with trees and files, whatever the protocol.
+fn check_all(url: &str, access: &Access) {
+    let source = GitSource::new(url, "main").with_sub_path("go");
+    let scratch = tempfile::tempdir().expect("a directory");
+    let found = resolve_git_with_tree(&source, access, scratch.path()).expect("it resolves");
     assert_eq!((found.revision.as_str(), found.kind), (MAIN, RevisionKind::Branch));
     let dir = tempfile::tempdir().expect("a directory");
-    fetch_git(&found, dir.path(), &access(), &mut |_| ()).expect("it is fetched");
-    assert!(dir.path().join("bin/run.sh").is_file());
+    let fetched = fetch_git(&found, dir.path(), access, &mut |_| ()).expect("it is fetched");
+    assert!(dir.path().join("go/main.go").is_file());
+    assert_eq!((fetched.commit.as_str(), fetched.tree), (MAIN, found.tree));
+    let part = tempfile::tempdir().expect("a directory");
+    fetch_git_sub_path(&ResolvedGit::unasked(&source), part.path(), access, scratch.path()).expect("it is fetched");
+    assert!(part.path().join("go/main.go").is_file() && !part.path().join("bin").exists());
+}
+
+#[test]
+fn servers_that_only_know_the_older_protocol_are_asked_in_it() {
+    let root = repositories();
+    // An sshd takes no variables unless it is told to.
+    let server = Server {
+        sshd: Sshd::with_options(""),
+        root: repositories(),
+    };
+    let scratch = tempfile::tempdir().expect("a directory");
+    check_all(server.source().url(), &server.access("key-a", None, scratch.path()));
+    // A daemon that does not tell its programs about the version.
+    let programs = tempfile::tempdir().expect("a directory");
+    let (git, was_asked) = (programs.path().join("git"), programs.path().join("was-asked"));
+    let path = Command::new("sh")
+        .args(["-c", "command -v git"])
+        .output()
+        .expect("sh runs")
+        .stdout;
+    let script = format!(
+        "#!/bin/sh\nunset GIT_PROTOCOL GIT_EXEC_PATH\n: > '{}'\nexec {} \"$@\"\n",
+        was_asked.display(),
+        String::from_utf8(path).expect("text").trim(),
+    );
+    fs::write(&git, script).expect("written");
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("set");
+    let (_daemon, port) = daemon(root.path(), Some(programs.path()));
+    check_all(&format!("git://127.0.0.1:{port}/app.git"), &access());
+    assert!(was_asked.exists());
+}
+
+#[test]
+fn a_server_of_plain_files_is_refused_with_what_to_do() {
+    require(&[Program::new("busybox", "busybox")]).expect("busybox is there");
+    let root = repositories();
+    let bare = root.path().join("app.git");
+    let status = Command::new("git")
+        .arg("update-server-info")
+        .current_dir(&bare)
+        .status();
+    assert!(status.expect("git runs").success());
+    let port = free_port();
+    let mut command = Command::new("busybox");
+    command
+        .args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"])
+        .arg(root.path());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let _server = Process::spawn(&command).expect("busybox serves");
+    wait_for(port);
+    let url = format!("http://127.0.0.1:{port}/app.git");
+    let error = resolve_git(&GitSource::new(&url, "main"), &access()).expect_err("it can't be told");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "git server of {url} answers as a server of plain files or pages does; check the url, or serve it with git \
+             http-backend"
+        )
+    );
+    assert!(!error.is_retryable());
+}
+
+#[test]
+fn a_git_daemon_is_asked_and_fetched_from() {
+    let root = repositories();
+    let (_daemon, port) = daemon(root.path(), None);
+    check_all(&format!("git://127.0.0.1:{port}/app.git"), &access());
     let none = GitSource::new(format!("git://127.0.0.1:{port}/none.git"), "main");
     let error = resolve_git(&none, &access()).expect_err("no such repository");
     assert!(

@@ -16,8 +16,8 @@ use git2::{ObjectType, Oid, Repository};
 use registry_auth::KubernetesSecret;
 use registry_client::{Http, HttpPolicy};
 use source_fetch::{
-    Access, FetchError, FetchedGit, GitKeychain, GitSource, LimitExceeded, ResolvedGit, TransportError, fetch_git,
-    resolve_git,
+    Access, FetchError, FetchedGit, GitKeychain, GitSource, LimitExceeded, ResolveError, ResolvedGit, TransportError,
+    fetch_git, resolve_git, resolve_git_with_tree,
 };
 use support::repositories::Server;
 
@@ -370,7 +370,7 @@ fn raw_server(answers: BTreeMap<&'static str, Vec<u8>>) -> (u16, Arc<Mutex<Vec<S
 
 fn answer(body: &[u8]) -> Vec<u8> {
     let mut answer = format!(
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     )
     .into_bytes();
@@ -423,6 +423,39 @@ fn cve_2023_49568_and_cve_2025_21614_what_a_server_announces_costs_no_memory() {
         matches!(error, FetchError::Objects { .. } | FetchError::Transport(_)),
         "{error:?}"
     );
+}
+
+#[test]
+fn cve_2023_49568_trees_that_a_server_announces_cost_no_memory_either() {
+    let greeting = packets(&[b"version 2\n", b"fetch=shallow\n"]);
+    let packs: [&[u8]; 3] = [
+        b"\x01PACK\0\0\0\x02\xff\xff\xff\xff",
+        // A tree of a terabyte, and one whose size does not end.
+        b"\x01PACK\0\0\0\x02\0\0\0\x01\xaf\xff\xff\xff\xff\x7f",
+        b"\x01PACK\0\0\0\x02\0\0\0\x01\xaf\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
+    ];
+    for (number, pack) in packs.into_iter().enumerate() {
+        let pack = packets(&[b"packfile\n", pack]);
+        let answers = BTreeMap::from([
+            ("/r/info/refs", answer(&greeting)),
+            ("/r/git-upload-pack", answer(&pack)),
+        ]);
+        let (port, _) = raw_server(answers);
+        let source = GitSource::new(format!("http://127.0.0.1:{port}/r"), ID).with_sub_path("app");
+        let mut access = access();
+        access.limits.objects = 1000;
+        let scratch = tempfile::tempdir().expect("a directory");
+        let error = resolve_git_with_tree(&source, &access, scratch.path()).expect_err("it must fail");
+        let is_limit = matches!(
+            &error,
+            ResolveError::Transport(TransportError::Limit {
+                source: LimitExceeded::Objects { limit: 1000 },
+                ..
+            })
+        );
+        assert_eq!(is_limit, number == 0, "{error:?}");
+        assert_eq!(std::fs::read_dir(scratch.path()).expect("readable").count(), 0);
+    }
 }
 
 #[test]

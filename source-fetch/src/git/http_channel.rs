@@ -27,6 +27,8 @@ pub(super) struct HttpChannel {
 }
 
 const LISTING: &str = "/info/refs?service=git-upload-pack";
+/// The type of an answer that is git's.
+const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
 const MAX_REDIRECTS: usize = 5;
 
 impl HttpChannel {
@@ -47,8 +49,16 @@ impl HttpChannel {
             credential,
         };
         let answer = channel.listing(&access.limits)?;
+        let kind = answer.headers().get(header::CONTENT_TYPE);
+        let is_git = kind.is_some_and(|kind| kind.as_bytes() == ADVERTISEMENT.as_bytes());
         let mut body = answer.into_body().take(MAX_LISTING);
-        let greeting = Greeting::read(&mut body).map_err(|error| protocol_error(&channel.url, error))?;
+        let greeting = Greeting::read(&mut body).map_err(|error| match is_git {
+            true => protocol_error(&channel.url, error),
+            // Git itself asks such a server for one file after the other, of which it can't be told what they will be.
+            false => channel.refused(
+                "answers as a server of plain files or pages does; check the url, or serve it with git http-backend",
+            ),
+        })?;
         Ok((channel, greeting))
     }
 

@@ -44,6 +44,11 @@ fn make_key(path: &Path) {
 impl Sshd {
     /// Starts one that lets in `key-a`, but not `key-b`, as the user of this process.
     pub(crate) fn start() -> Self {
+        Self::with_options("AcceptEnv GIT_PROTOCOL")
+    }
+
+    /// As [`Sshd::start`], with other lines in the configuration than that git's version may be asked for.
+    pub(crate) fn with_options(options: &str) -> Self {
         require(&[
             Program::new("sshd", "openssh-server"),
             Program::new("ssh", "openssh-client"),
@@ -62,7 +67,7 @@ impl Sshd {
         let config = keys.path().join("sshd_config");
         let lines = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nAcceptEnv GIT_PROTOCOL\n",
+             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n{options}\n",
             keys.path().display()
         );
         fs::write(&config, lines).expect("written");
