@@ -1,4 +1,8 @@
 //! How much memory an export needs.
+#![allow(
+    clippy::print_stdout,
+    reason = "the process that is measured tells its peak that way"
+)]
 
 #[path = "support/build.rs"]
 mod build;
@@ -64,7 +68,6 @@ fn compare(test: &str, size: u64) {
         kib.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
     };
     let (small, large) = (peak(SMALL), peak(size));
-    println!("peak memory: {small} KiB for a layer of {SMALL} bytes, {large} KiB for one of {size}");
     assert!(
         large < small + 3 * 1024,
         "peak memory: {small} KiB for a layer of {SMALL} bytes, {large} KiB for one of {size}"
