@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
-use registry_auth::{Digest, Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet};
+use registry_auth::{Digest, Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet, Secret};
 
 use crate::{
     answer,
@@ -302,7 +302,14 @@ impl Session {
             origin: &origin,
             registry: &host.name,
         };
-        let mut request = build(&root)?;
+        let mut request = match build(&root) {
+            // Starting again is of use only if there is a new token.
+            Err(Reason::Expired) => {
+                self.header(host, call, scopes)?;
+                return Err(Reason::Expired);
+            }
+            built => built?,
+        };
         request.extensions_mut().insert(self.request_terms(call));
         for _ in 0..HOPS {
             let mut sent = Sent {
@@ -316,9 +323,7 @@ impl Session {
                 terms.led_by = Some(origin.clone());
             }
             if sent.to_registry {
-                let mut authorization = self.lock_in_time(call, &host.authorization)?;
-                let terms = self.small_terms(call);
-                sent.header = authorization.header(&self.http, &terms, &*self.keychain, call.repository, scopes)?;
+                sent.header = self.header(host, call, scopes)?;
             }
             if let Some(header) = &sent.header {
                 request
@@ -344,6 +349,12 @@ impl Session {
             request = next;
         }
         Err(Reason::Answer("there are ten redirects in a row".to_owned()))
+    }
+
+    fn header(&self, host: &Host, call: &Call<'_>, scopes: &ScopeSet) -> Result<Option<Secret>, Reason> {
+        let mut authorization = self.lock_in_time(call, &host.authorization)?;
+        let terms = self.small_terms(call);
+        authorization.header(&self.http, &terms, &*self.keychain, call.repository, scopes)
     }
 
     fn learn(

@@ -21,6 +21,8 @@ pub(crate) enum Operation {
     HasBlob,
     PushBlob,
     StartUpload,
+    Stream,
+    PushNew,
     Mount,
     PushManifest,
     Tags,
@@ -31,17 +33,19 @@ pub(crate) enum Operation {
 }
 
 use Operation::{
-    Blob, CheckRead, CheckWrite, Delete, HasBlob, Head, Manifest, Mount, PushBlob, PushManifest, Referrers,
-    StartUpload, Tags,
+    Blob, CheckRead, CheckWrite, Delete, HasBlob, Head, Manifest, Mount, PushBlob, PushManifest, PushNew, Referrers,
+    StartUpload, Stream, Tags,
 };
 
-pub(crate) const ALL: [Operation; 13] = [
+pub(crate) const ALL: [Operation; 15] = [
     Head,
     Manifest,
     Blob,
     HasBlob,
     PushBlob,
     StartUpload,
+    Stream,
+    PushNew,
     Mount,
     PushManifest,
     Tags,
@@ -108,7 +112,7 @@ impl Subject {
                 client.push_manifest(&tagged(&repository, &tag), INDEX, self.index().as_bytes())?;
                 Ok(())
             }
-            PushBlob | StartUpload | CheckWrite => Ok(()),
+            PushBlob | StartUpload | Stream | PushNew | CheckWrite => Ok(()),
         }
     }
 
@@ -136,6 +140,15 @@ impl Subject {
                 let mut upload = client.start_upload(&repository)?;
                 upload.write_all(&self.blob).map_err(of_client)?;
                 upload.finish(&digest(&self.blob))?;
+            }
+            Stream => {
+                let upload = client.stream_blob(&repository, io::Cursor::new(self.blob.clone()))?;
+                upload.finish(&digest(&self.blob))?;
+            }
+            PushNew => {
+                let (blob, size) = (&self.blob, self.blob.len() as u64);
+                let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(blob.clone()))) };
+                client.push_new_blob(&repository, &digest(blob), size, &mut open)?;
             }
             Mount => {
                 if !client.mount_blob(&at(host, &self.base()), &repository, &digest(&self.blob))? {
@@ -168,7 +181,7 @@ impl Subject {
     pub(crate) fn check(&self, operation: Operation, succeeded: bool, client: &Client, host: &str) {
         let repository = at(host, &self.path);
         match operation {
-            PushBlob | StartUpload | Mount => {
+            PushBlob | StartUpload | Stream | PushNew | Mount => {
                 let is_there = client
                     .has_blob(&repository, &digest(&self.blob))
                     .expect("it answers")
@@ -202,8 +215,8 @@ impl Operation {
             Blob => ("GET", "/blobs/"),
             HasBlob => ("HEAD", "/blobs/"),
             PushBlob => ("PUT", "digest="),
-            StartUpload => ("PATCH", "/uploads/"),
-            Mount => ("POST", "mount="),
+            StartUpload | Stream => ("PATCH", "/uploads/"),
+            PushNew | Mount => ("POST", "mount="),
             PushManifest => ("PUT", "/manifests/"),
             Tags => ("GET", "/tags/list"),
             // This registry has no referrers; the tag is asked for.
