@@ -238,6 +238,9 @@ fn chain(error: &BlobError) -> String {
     text
 }
 
+// Cases `plain-tar`, `plain-tar-gz`, `plain-zip` (B1), `plain-zip-fat` (B2; recorded with a umask of 022), `mode-755-tar` (B3),
+// `strip-1-tar`, `strip-1-zip` (B4), `text-file`, `html-file` (B6), `auth-not-enabled` (B7), `auth-basic` (B10).
+// rows 10.5/B1 10.5/B2 10.5/B3 10.5/B4 10.5/B6 10.5/B7 10.5/B10
 #[test]
 fn recorded_archives_are_unpacked_as_the_reference_does() {
     let cases = support::recorded("source/blob.json");
@@ -267,6 +270,8 @@ fn recorded_archives_are_unpacked_as_the_reference_does() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+// Cases `bearer`, `authorization` (B11), `empty`, `two-kinds`, and the urls of other hosts (B12).
+// rows 10.5/B11 10.5/B12
 #[test]
 fn recorded_blob_secrets_give_the_recorded_headers() {
     let recorded = support::recorded("auth/blob-secrets.json");
@@ -512,4 +517,24 @@ fn a_file_url_is_read_only_where_that_is_allowed() {
     let dir = tempfile::tempdir().expect("a directory");
     let error = fetch("file:///etc/passwd", dir.path()).expect_err("refused");
     assert!(matches!(error, BlobError::FileUrl { .. }));
+}
+
+// row 10.5/B5
+#[test]
+fn a_server_that_does_not_have_the_archive_is_quoted_with_the_url() {
+    let server = Server::start();
+    let url = server.put(
+        "/gone.tar",
+        Answer {
+            status: 404,
+            body: b"nothing of that name".to_vec(),
+            ..Answer::default()
+        },
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = fetch(&url, dir.path()).expect_err("it is not there").to_string();
+    assert_eq!(
+        text,
+        format!("failed to get blob {url}: 404 Not Found: nothing of that name")
+    );
 }

@@ -61,6 +61,7 @@ fn branches_tags_commits_full_names_and_head_are_resolved() {
     assert_eq!(server.requests(), before, "a commit id needs no server");
 }
 
+// row 10.5/S7
 #[test]
 fn a_commit_is_fetched_without_history_with_modes_and_links() {
     let server = GitServer::start().expect("git serves");

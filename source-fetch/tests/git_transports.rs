@@ -185,6 +185,7 @@ impl Server {
     }
 }
 
+// rows 10.5/K7 10.5/K8
 #[test]
 fn ssh_takes_the_key_and_the_known_hosts_of_the_secret_and_nothing_else() {
     let server = Server::start();

@@ -1,9 +1,13 @@
 //! The recorded descriptors do to a source what they did to the reference's.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde_json::Value;
-use source_fetch::{SubPath, process_project_descriptor};
+use source_fetch::{ProjectError, SubPath, process_project_descriptor};
 
 fn files(root: &Path) -> BTreeSet<String> {
     fn walk(root: &Path, dir: &Path, found: &mut BTreeSet<String>) {
@@ -122,4 +126,187 @@ fn the_recorded_descriptors_leave_the_recorded_files_and_variables() {
         cases.len(),
         wrong.join("\n")
     );
+}
+
+/// What a descriptor did: what it said, the variables it set, the files that are left.
+struct Done {
+    notes: Vec<String>,
+    variables: BTreeMap<String, String>,
+    left: BTreeSet<String>,
+}
+
+const FILES: [&str; 12] = [
+    "test.sh",
+    "bin/deploy.sh",
+    "secrets/api_keys.json",
+    "secrets/user_token",
+    "media/mountain.jpg",
+    "media/person.png",
+    "media/metadata",
+    "cookie.jar",
+    "other-cookie.jar",
+    "nested-cookie.jar",
+    "nested/nested-cookie.jar",
+    "api/Main.java",
+];
+
+fn process(descriptor: Option<&str>, at: Option<&str>) -> Result<Done, ProjectError> {
+    let temp = tempfile::tempdir().expect("a directory");
+    let (app, env) = (temp.path().join("app"), temp.path().join("platform/env"));
+    for file in FILES {
+        write(&app, file, file);
+    }
+    if let Some(text) = descriptor {
+        write(&app, at.unwrap_or("project.toml"), text);
+    }
+    let report = process_project_descriptor(&app, &SubPath::default(), at, &env)?;
+    let variables = fs::read_dir(&env).into_iter().flatten().flatten().map(|entry| {
+        let value = fs::read_to_string(entry.path()).expect("text");
+        (entry.file_name().to_string_lossy().into_owned(), value)
+    });
+    Ok(Done {
+        notes: report.notes,
+        variables: variables.collect(),
+        left: files(&app)
+            .into_iter()
+            .filter(|file| !file.ends_with("project.toml"))
+            .collect(),
+    })
+}
+
+fn done(descriptor: &str) -> Done {
+    process(Some(descriptor), None).expect("a good descriptor")
+}
+
+fn refused(descriptor: &str) -> String {
+    process(Some(descriptor), None)
+        .err()
+        .expect("a bad descriptor")
+        .to_string()
+}
+
+fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+const VERSION_2: &str = "[_]\nschema-version = \"0.2\"\n";
+
+// rows 10.2/D19 10.2/D20
+#[test]
+fn a_descriptor_may_be_missing_where_no_path_was_set() {
+    let found = process(None, None).expect("no descriptor");
+    assert_eq!((found.notes.len(), found.left.len()), (0, FILES.len()));
+    let error = process(None, Some("config/project.toml")).err().expect("nothing there");
+    assert!(error.to_string().contains("config/project.toml"), "{error}");
+}
+
+// row 10.2/D21
+#[test]
+fn a_descriptor_of_another_version_is_left_alone_with_a_warning() {
+    let text = "[_]\nschema-version = \"0.99\"\n[io.buildpacks]\nexclude = [\"*.sh\"]\n\
+                [[io.buildpacks.build.env]]\nname = \"A\"\nvalue = \"1\"\n[build]\nexclude = [\"*.jar\"]\n";
+    let done = done(text);
+    assert_eq!(done.notes.len(), 1);
+    assert!(
+        done.notes[0].contains("version 0.99 is unsupported"),
+        "{:?}",
+        done.notes
+    );
+    assert_eq!((done.variables.len(), done.left.len()), (0, FILES.len()));
+}
+
+// row 10.2/D22
+#[test]
+fn of_a_variable_that_is_set_twice_the_last_value_counts() {
+    let pair = |name: &str, value: &str| format!("[[build.env]]\nname = \"{name}\"\nvalue = \"{value}\"\n");
+    let text = [
+        pair("keyA", "a"),
+        pair("keyB", "b"),
+        pair("keyC", "not this"),
+        pair("keyC", "c"),
+    ]
+    .concat();
+    assert_eq!(
+        done(&text).variables,
+        variables(&[("keyA", "a"), ("keyB", "b"), ("keyC", "c")])
+    );
+}
+
+// rows 10.2/D23 10.2/D24
+#[test]
+fn the_newer_spelling_of_the_environment_replaces_the_older_one() {
+    let pair = |table: &str, value: &str| format!("[[{table}]]\nname = \"keyA\"\nvalue = \"{value}\"\n");
+    let (new, old) = ("io.buildpacks.build.env", "io.buildpacks.env.build");
+    let text = [VERSION_2, &pair(old, "old"), &pair(new, "new")].concat();
+    assert_eq!(done(&text).variables, variables(&[("keyA", "new")]));
+    for table in [old, "io.buildpacks.env"] {
+        let text = [VERSION_2, &pair(table, "old")].concat();
+        assert_eq!(done(&text).variables, variables(&[("keyA", "old")]), "{table}");
+    }
+}
+
+// rows 10.2/D25 10.2/D26
+#[test]
+fn names_and_values_of_the_environment_are_texts() {
+    let text =
+        |name: &str, value: &str| format!("{VERSION_2}[[io.buildpacks.env.build]]\nname = {name}\nvalue = {value}\n");
+    let error = refused(&text("\"KEY_A\"", "1"));
+    assert!(error.contains("KEY_A") && error.contains("string"), "{error}");
+    let error = refused(&text("1", "\"value\""));
+    assert!(error.contains("name") && error.contains("string"), "{error}");
+}
+
+// row 10.2/D27
+#[test]
+fn what_is_excluded_goes_and_the_rest_stays() {
+    let text = "[build]\nexclude = [\"*.sh\", \"secrets/\", \"media/metadata\", \"/other-cookie.jar\", \
+                \"/nested-cookie.jar\"]\n";
+    let expected = [
+        "media/mountain.jpg",
+        "media/person.png",
+        "cookie.jar",
+        "nested/nested-cookie.jar",
+        "api/Main.java",
+    ];
+    assert_eq!(done(text).left, expected.map(str::to_owned).into());
+}
+
+// row 10.2/D28
+#[test]
+fn what_is_included_stays_and_the_rest_goes() {
+    let text = "[build]\ninclude = [\"*.jar\", \"media/mountain.jpg\", \"/media/person.png\"]\n";
+    let expected = [
+        "cookie.jar",
+        "other-cookie.jar",
+        "nested-cookie.jar",
+        "nested/nested-cookie.jar",
+        "media/mountain.jpg",
+        "media/person.png",
+    ];
+    assert_eq!(done(text).left, expected.map(str::to_owned).into());
+}
+
+// row 10.2/D29
+#[test]
+fn including_and_excluding_at_once_is_refused() {
+    let error = refused("[build]\ninclude = [\"*.jar\"]\nexclude = [\"*.sh\"]\n");
+    assert_eq!(error, "project descriptor cannot have both include and exclude defined");
+}
+
+// row 10.2/D30
+#[test]
+fn builder_and_buildpacks_of_a_descriptor_are_passed_over_and_said_to_be() {
+    for text in [
+        "[build]\nbuilder = \"x\"\n[[build.buildpacks]]\nid = \"a\"\n".to_owned(),
+        format!("{VERSION_2}[io.buildpacks]\nbuilder = \"x\"\n[[io.buildpacks.group]]\nid = \"a\"\n"),
+    ] {
+        let done = done(&text);
+        let said = |what: &str| {
+            let line = format!("info: {what} provided in project descriptor file will be ignored");
+            done.notes.contains(&line)
+        };
+        assert!(said("builder") && said("buildpacks"), "{:?}", done.notes);
+        assert_eq!(done.left.len(), FILES.len());
+    }
 }

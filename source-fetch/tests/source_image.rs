@@ -5,7 +5,7 @@ mod support;
 use std::{io::Write as _, sync::Arc};
 
 use registry_auth::{AnonymousKeychain, Digest, Reference};
-use registry_client::{Client, HttpPolicy};
+use registry_client::{Client, HttpPolicy, RetryPolicy};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use source_fetch::{ArchiveError, Fetched, ImageSourceError, Limits, fetch_image};
@@ -104,6 +104,8 @@ fn push(client: &Client, reference: &Reference, case: &Value) -> Digest {
         .expect("a manifest is pushed")
 }
 
+// Cases `label-zip`, `label-tar`, `label-tar-gz` (G1), `no-label` (G2), `no-dir-headers` (G3), `by-digest` and every other (G4).
+// rows 10.5/G1 10.5/G2 10.5/G3 10.5/G4
 #[test]
 fn recorded_source_images_are_unpacked_as_the_reference_does() {
     let registry = Registry::start().expect("a registry");
@@ -190,4 +192,20 @@ fn a_name_that_leads_out_of_the_target_is_refused() {
         matches!(error, ImageSourceError::Archive(ArchiveError::Name { .. })),
         "{error}"
     );
+}
+
+// row 10.5/G5
+#[test]
+fn what_the_registry_said_reaches_whoever_asked_for_the_source() {
+    let policy = HttpPolicy {
+        retry: RetryPolicy::never(),
+        ..HttpPolicy::default()
+    };
+    let client = Client::new(policy, Arc::new(AnonymousKeychain)).expect("a client");
+    // Nobody listens there.
+    let image = "127.0.0.1:1/team/source:v1";
+    let dir = tempfile::tempdir().expect("a directory");
+    let error = fetch_image(image, dir.path(), &client, &Limits::default()).expect_err("it can't be reached");
+    let asked = client.manifest(&Reference::parse(image).expect("a reference"));
+    assert_eq!(error.to_string(), asked.expect_err("it can't be reached").to_string());
 }
