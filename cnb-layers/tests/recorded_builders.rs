@@ -406,6 +406,9 @@ fn lifecycles_say_what_was_recorded() {
     assert!(run("lifecycle") > 15);
 }
 
+// Cases `layers sort by size then id at version descending and shared layers are dropped` (L2), `additional labels` and every other
+// (L4 to L6): the whole config is compared, with labels and working directory, and the name under which the run image is kept.
+// rows 10.3/L2 10.3/L4 10.3/L5 10.3/L6
 #[test]
 fn builders_have_the_config_and_layers_that_were_recorded() {
     assert!(run("create") > 150);
@@ -414,4 +417,30 @@ fn builders_have_the_config_and_layers_that_were_recorded() {
 #[test]
 fn builders_are_refused_as_recorded() {
     assert!(run("validation") > 200);
+}
+
+// row 10.3/L7
+#[test]
+fn a_builder_made_fifty_times_is_the_same_builder() {
+    let cases = fixture("builders/create/cases.json");
+    let cases = cases["cases"].as_array().expect("cases");
+    let name = "layers sort by size then id at version descending and shared layers are dropped";
+    let case = cases.iter().find(|case| case["name"] == name).expect("the case");
+    let mut world = World::new();
+    let mut first: Option<Value> = None;
+    for step in case["steps"].as_array().expect("steps") {
+        world.prepare(&step["do"]);
+        let target = text(&step["do"], "reconcile");
+        if !target.starts_with("ClusterBuilder/") {
+            let object = world.objects.get_mut(target).expect("it was applied");
+            object["status"] = step["expect"]["status"].clone();
+            continue;
+        }
+        for _ in 0..50 {
+            let made = world.reconcile(target).expect("a builder");
+            assert_eq!(first.get_or_insert_with(|| made.clone()), &made);
+        }
+    }
+    let first = first.expect("a builder was made");
+    assert!(first["builderMetadata"].as_array().is_some_and(|list| list.len() > 3), "{first}");
 }

@@ -95,6 +95,8 @@ fn cases(text: &str) -> Vec<Value> {
     document["cases"].as_array().expect("cases").clone()
 }
 
+// Cases `version choice: not semver fails without version` (O21) and `objects of a namespace` (O22).
+// rows 10.1/O21 10.1/O22
 #[test]
 fn orders_resolve_as_in_kpack() {
     let mut failures = Vec::new();

@@ -57,6 +57,8 @@ fn failure(case: &Value, has_default_storage_class: bool) -> Option<String> {
     }
 }
 
+// Cases `builder group entry image` and `clusterbuilder group entry image`.
+// row 10.1/O22
 #[test]
 fn recorded_admissions_are_repeated() {
     check(include_str!("fixtures/resources/admission.json"), false);

@@ -19,6 +19,7 @@ fn recorded_messages_decode_to_the_recorded_metadata() {
     }
 }
 
+// row 10.3/L29
 #[test]
 fn metadata_survives_encoding() {
     for case in cases().iter().filter(|case| case.get("metadata").is_some()) {
@@ -29,6 +30,7 @@ fn metadata_survives_encoding() {
     }
 }
 
+// row 10.3/L30
 #[test]
 fn a_hundred_incompressible_buildpacks_do_not_fit() {
     let buildpacks = (0..100_u64)

@@ -102,6 +102,8 @@ fn a_key_serves_exactly_the_recorded_hosts() {
     }
 }
 
+// Cases `same-key` (A4) and `scheme-form-of-existing` (A5).
+// rows 10.4/A4 10.4/A5
 #[test]
 fn sets_are_merged_as_recorded() {
     for case in document(include_str!("fixtures/auth/kpack-append.json"))["cases"]

@@ -42,8 +42,7 @@ pub(super) fn run(invocation: &Invocation, out: &mut dyn Write) -> Result<(), Pr
     })?;
     let cache = invocation
         .variable("CACHE_TAG")
-        .map(|tag| cache_image(&store, tag))
-        .transpose()?;
+        .and_then(|tag| cache_image(&store, tag));
     let metadata = build_metadata(&reference, &image, cache.unwrap_or_default())?;
     let message = metadata.to_termination_message()?;
     let path = invocation
@@ -96,7 +95,7 @@ fn read_report(path: &Path) -> Result<(String, Digest), ProgramError> {
     ))
 }
 
-fn read(store: &RegistryStore, reference: &Reference) -> Result<Option<Image>, ProgramError> {
+fn read(store: &dyn ImageSource, reference: &Reference) -> Result<Option<Image>, ProgramError> {
     let image = store.image(reference, &Platform::linux_amd64());
     image.map_err(|source| ProgramError::Image {
         image: reference.to_string(),
@@ -104,13 +103,11 @@ fn read(store: &RegistryStore, reference: &Reference) -> Result<Option<Image>, P
     })
 }
 
-/// A cache that can't be read counts as none: the next build will not have it either.
-fn cache_image(store: &RegistryStore, tag: &str) -> Result<String, ProgramError> {
-    let reference: Reference = tag.parse()?;
-    let image = read(store, &reference).ok().flatten();
-    Ok(image
-        .map(|image| reference.with_digest(image.digest()).to_string())
-        .unwrap_or_default())
+/// A cache that can't be read, or whose tag is none, counts as no cache: the next build will not have it either.
+fn cache_image(store: &dyn ImageSource, tag: &str) -> Option<String> {
+    let reference: Reference = tag.parse().ok()?;
+    let image = read(store, &reference).ok().flatten()?;
+    Some(reference.with_digest(image.digest()).to_string())
 }
 
 /// What the labels of the image say about the build.
@@ -251,5 +248,61 @@ mod tests {
         );
         let cache = cache.map(|(reference, _)| reference.to_string()).unwrap_or_default();
         build_metadata(&reference, &image, cache).map_err(|error| error.to_string())
+    }
+
+    /// The labels of an app image whose lifecycle metadata is this.
+    fn built_on(lifecycle: &Value) -> Value {
+        json!({"image": "r.test/team/shop", "images": {"r.test/team/shop": {"labels": {
+            "io.buildpacks.stack.id": "io.acme.base",
+            "io.buildpacks.build.metadata": "{\"buildpacks\": [], \"launcher\": {\"version\": \"0.20.12\"}}",
+            "io.buildpacks.lifecycle.metadata": lifecycle.to_string(),
+        }}}})
+    }
+
+    const BASE: &str = "sha256:0fd6395e4fe38a0c089665cbe10f52fb26fc64b4b15e672ada412bd7ab5499a0";
+
+    // row 10.3/L26
+    #[test]
+    fn the_run_image_is_the_stacks_repository_with_the_digest_that_the_app_stands_on() {
+        let lifecycle = json!({
+            "runImage": {"topLayer": "x", "reference": format!("localhost:5000/node@{BASE}")},
+            "stack": {"runImage": {"image": "gcr.io:443/run:full-cnb"}},
+        });
+        let found = metadata(&built_on(&lifecycle)).unwrap();
+        assert_eq!(found.stack_run_image, format!("gcr.io:443/run@{BASE}"));
+    }
+
+    // row 10.3/L27
+    #[test]
+    fn the_layers_of_the_app_may_be_listed_in_either_way() {
+        for app in [
+            json!({"sha": "sha256:1"}),
+            json!([{"sha": "sha256:1"}, {"sha": "sha256:2"}]),
+        ] {
+            let lifecycle = json!({
+                "app": app,
+                "runImage": {"topLayer": "x", "reference": format!("r.test/run@{BASE}")},
+                "stack": {"runImage": {"image": "r.test/run:1"}},
+            });
+            let found = metadata(&built_on(&lifecycle)).unwrap();
+            assert_eq!(found.stack_run_image, format!("r.test/run@{BASE}"), "{app}");
+        }
+    }
+
+    // row 10.3/L28
+    #[test]
+    fn a_cache_that_is_none_is_not_told_and_ends_nothing() {
+        let store = MemoryStore::new();
+        let tag: Reference = "r.test/cache:1".parse().unwrap();
+        let cache = BaseImage::new(Platform::linux_amd64());
+        let cache = cache
+            .push(&store, std::slice::from_ref(&tag), Compression::default())
+            .unwrap();
+        let expected = format!("r.test/cache:1@{}", cache.digest());
+        let found = cache_image(&store, "r.test/cache:1").unwrap();
+        assert!(found == expected || found == expected.replace(":1@", "@"), "{found}");
+        for tag in ["r.test/cache:none", "Not A Tag", "r.test/cache@sha256:12"] {
+            assert_eq!(cache_image(&store, tag), None, "{tag}");
+        }
     }
 }

@@ -225,3 +225,35 @@ fn read_files(dir: &Path, name: &str, kind: &str) -> io::Result<KubernetesSecret
     }
     Ok(secret)
 }
+
+#[cfg(test)]
+mod tests {
+    use registry_auth::Keychain as _;
+
+    use super::*;
+
+    fn user(keychain: &KubernetesKeychain, registry: &str) -> Option<String> {
+        let repository = format!("{registry}/team/app").parse().unwrap();
+        keychain.find(&repository).unwrap().map(|found| found.user().to_owned())
+    }
+
+    // rows 10.4/A10 10.4/A13
+    #[test]
+    fn both_files_of_a_directory_count_and_none_gives_no_credentials() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = |user: &str| format!("{{\"username\": \"{user}\", \"password\": \"p\"}}");
+        fs::write(
+            dir.path().join(".dockercfg"),
+            format!("{{\"old.test\": {}}}", entry("old")),
+        )
+        .unwrap();
+        let config = format!("{{\"auths\": {{\"new.test\": {}}}}}", entry("new"));
+        fs::write(dir.path().join(".dockerconfigjson"), config).unwrap();
+        let keychain = docker_secrets(dir.path(), "both").unwrap();
+        assert_eq!(user(&keychain, "old.test").as_deref(), Some("old"));
+        assert_eq!(user(&keychain, "new.test").as_deref(), Some("new"));
+        assert_eq!(user(&keychain, "other.test"), None);
+        let keychain = docker_secrets(&dir.path().join("missing"), "none").unwrap();
+        assert_eq!(user(&keychain, "old.test"), None);
+    }
+}

@@ -121,3 +121,58 @@ pub(crate) fn kubernetes_secret(object: &Object) -> KubernetesSecret {
     }
     secret
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use registry_auth::Repository;
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::{Store, StoreOptions};
+
+    /// A namespace whose `default` account has a secret for `r.test`.
+    fn store(dir: &std::path::Path) -> Store {
+        let store = Store::open(StoreOptions {
+            dir: dir.to_owned(),
+            clock: Arc::new(Timestamp::now),
+        });
+        let store = store.unwrap();
+        store.create(Object::new(Kind::Namespace, None, "team")).unwrap();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth",
+            "metadata": {"name": "push", "namespace": "team", "annotations": {"kpack.io/docker": "r.test"}},
+            "stringData": {"username": "robot", "password": "word"},
+        });
+        store.create(Object::from_value(secret).unwrap()).unwrap();
+        // A namespace has that account from its beginning.
+        let account = store.get(Kind::ServiceAccount, Some("team"), "default").unwrap();
+        let mut account = account.unwrap();
+        account.set("secrets", json!([{"name": "push"}, {"name": "missing"}]));
+        store.update(account).unwrap();
+        store
+    }
+
+    fn user(store: &Store, namespace: &str, name: &str) -> Option<String> {
+        let repository: Repository = "r.test/team/app".parse().unwrap();
+        let found = account_keychain(store, namespace, name).unwrap().find(&repository);
+        found.unwrap().map(|credential| credential.user().to_owned())
+    }
+
+    // row 10.4/A14
+    #[test]
+    fn without_a_name_the_default_account_serves() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        assert_eq!(user(&store, "team", "").as_deref(), Some("robot"));
+        assert_eq!(user(&store, "team", "other"), None);
+    }
+
+    // row 10.4/A15
+    #[test]
+    fn without_a_namespace_no_account_serves() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        assert_eq!(user(&store, "", "default"), None);
+    }
+}

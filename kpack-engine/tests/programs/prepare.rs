@@ -74,6 +74,7 @@ fn image(registry: &Registry, name: &str) -> String {
     format!("{}/team/{name}", registry.host())
 }
 
+// row 10.2/D18
 #[test]
 fn a_git_source_is_fetched_and_everything_is_left_for_later_steps() {
     let world = World::new();
@@ -260,6 +261,7 @@ fn a_source_image_is_unpacked() {
     );
 }
 
+// row 10.5/B9
 #[test]
 fn a_credential_for_an_archive_must_be_there_when_it_is_asked_for() {
     let world = World::new();

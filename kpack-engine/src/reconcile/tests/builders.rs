@@ -796,6 +796,9 @@ fn orders_are_resolved_as_recorded_with_the_account_that_reads_each_layer() {
     assert_eq!((compared, cycles), (135, 3));
 }
 
+// Cases `manifest unknown is a network error and retried`, `not found with an empty body` (A20), `unauthorized is permanent`,
+// `forbidden is permanent` (A21): compared is also whether it is tried again.
+// rows 10.4/A20 10.4/A21
 #[test]
 fn stores_and_buildpacks_are_read_as_recorded() {
     assert_eq!(replay("store"), 119);
@@ -811,6 +814,8 @@ fn lifecycles_are_read_as_recorded() {
     assert_eq!(replay("lifecycle"), 25);
 }
 
+// Compared is what was written: every blob once, the manifest under its tag and under that of the time.
+// row 10.4/A23
 #[test]
 fn builders_are_made_as_recorded() {
     assert_eq!(replay("create"), 192);
@@ -821,6 +826,8 @@ fn builders_are_refused_as_recorded() {
     assert_eq!(replay("validation"), 240);
 }
 
+// Case `reconciled again without change`: compared is also what was written, which is nothing.
+// row 10.4/A22
 #[test]
 fn builders_follow_changes_as_recorded() {
     assert_eq!(replay("changes"), 77);
