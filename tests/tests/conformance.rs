@@ -23,29 +23,47 @@ struct Table {
     rows: &'static [(&'static str, char, usize)],
 }
 
-const TABLES: [Table; 1] = [Table {
-    page: "docs/conformance.md",
-    chapter: "8.",
-    with_section: false,
-    rows: &[
-        ("8.1", 'O', 24),
-        ("8.2", 'P', 22),
-        ("8.3", 'D', 23),
-        ("8.4", 'T', 32),
-        ("8.5", 'X', 11),
-        ("8.5", 'S', 12),
-        ("8.6", 'E', 28),
-        ("8.7", 'B', 37),
-        ("8.8", 'Q', 27),
-        ("8.9", 'L', 25),
-        ("8.10", 'G', 21),
-        ("8.11", 'A', 9),
-        ("8.11", 'I', 10),
-        ("8.11", 'F', 3),
-        ("8.11", 'R', 11),
-        ("8.12", 'K', 14),
-    ],
-}];
+const TABLES: [Table; 2] = [
+    Table {
+        page: "docs/conformance.md",
+        chapter: "8.",
+        with_section: false,
+        rows: &[
+            ("8.1", 'O', 24),
+            ("8.2", 'P', 22),
+            ("8.3", 'D', 23),
+            ("8.4", 'T', 32),
+            ("8.5", 'X', 11),
+            ("8.5", 'S', 12),
+            ("8.6", 'E', 28),
+            ("8.7", 'B', 37),
+            ("8.8", 'Q', 27),
+            ("8.9", 'L', 25),
+            ("8.10", 'G', 21),
+            ("8.11", 'A', 9),
+            ("8.11", 'I', 10),
+            ("8.11", 'F', 3),
+            ("8.11", 'R', 11),
+            ("8.12", 'K', 14),
+        ],
+    },
+    Table {
+        page: "docs/conformance-layers.md",
+        chapter: "11.",
+        with_section: true,
+        rows: &[
+            ("11.1", 'A', 17),
+            ("11.2", 'L', 18),
+            ("11.3", 'E', 46),
+            ("11.4", 'C', 22),
+            ("11.5", 'N', 18),
+            ("11.6", 'R', 30),
+            ("11.7", 'B', 20),
+            ("11.8", 'P', 30),
+            ("11.9", 'X', 19),
+        ],
+    },
+];
 
 /// Recorded for another row of its page, and shows this one, too.
 const SHOWN_BY_ANOTHERS_CASE: [&str; 1] = ["A9"];
