@@ -1,0 +1,110 @@
+//! Which images a phase takes for its own: those named, or else the first that the platform's files name.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use cnb_layers::{BaseImage, Compression, LayerBuilder, Platform, RegistryStore};
+use registry_auth::{AnonymousKeychain, Reference};
+use registry_client::{Client, HttpPolicy};
+use test_support::{Registry, RegistryOptions};
+
+/// Runs the analyzer in `directory` and returns its exit code and what it says.
+fn analyze(directory: &Path, api: &str, args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_lifecycle"))
+        .arg0("analyzer")
+        .args(["-layers", "layers"])
+        .args(args)
+        .env_clear()
+        .env("CNB_PLATFORM_API", api)
+        .env("CNB_NO_COLOR", "true")
+        .env("CNB_USER_ID", rustix::process::getuid().as_raw().to_string())
+        .env("CNB_GROUP_ID", rustix::process::getgid().as_raw().to_string())
+        .current_dir(directory)
+        .output()
+        .expect("the program starts");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+/// Expects the analyzer to refuse its arguments with a message that ends so.
+#[track_caller]
+fn refused(api: &str, args: &[&str], message: &str) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (code, said) = analyze(directory.path(), api, args);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.ends_with(&format!("ERROR: failed to resolve inputs: {message}\n")),
+        "{said}"
+    );
+}
+
+// row I5
+#[test]
+fn all_tags_of_an_image_are_in_one_registry() {
+    let run = ["-run-image", "a.example/run"];
+    let with = |tags: [&'static str; 4]| [run.as_slice(), &tags, &["a.example/app"]].concat();
+    refused(
+        "0.12",
+        &with(["-tag", "a.example/app:1", "-tag", "b.example/other:2"]),
+        "writing to multiple registries is unsupported",
+    );
+    refused(
+        "0.12",
+        &with(["-tag", "a.example/app:1", "-tag", "some/Repo"]),
+        "could not parse reference: some/Repo",
+    );
+}
+
+// row I7
+#[test]
+fn before_platform_api_0_12_the_stack_file_or_an_argument_names_the_run_image() {
+    refused(
+        "0.11",
+        &["-stack", "none.toml", "a.example/app"],
+        "missing run image metadata (-run-image)",
+    );
+}
+
+// rows I5, I6
+#[test]
+fn without_an_argument_the_first_run_image_of_the_file_is_taken() {
+    refused(
+        "0.12",
+        &["-run", "none.toml", "a.example/app"],
+        "-run-image is required when there is no run metadata available",
+    );
+    let registry = Registry::with_options(&RegistryOptions::default()).expect("docker-registry starts");
+    let client = Client::new(HttpPolicy::default(), Arc::new(AnonymousKeychain)).expect("the policy is good");
+    let store = RegistryStore::new(client);
+    let image = |name: &str| format!("{}/{name}", registry.host());
+    for name in ["run/first", "run/second"] {
+        BaseImage::new(Platform::linux_amd64())
+            .layer("name", LayerBuilder::new().file("name", 0o644, 0, 0, name))
+            .push(
+                &store,
+                &[Reference::parse(&image(name)).expect("a reference")],
+                Compression::default(),
+            )
+            .expect("it is pushed");
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = directory.path();
+    fs::create_dir(directory.join("layers")).expect("a directory");
+    let run = format!(
+        "[[images]]\nimage = \"{}\"\n[[images]]\nimage = \"{}\"\n",
+        image("run/first"),
+        image("run/second")
+    );
+    fs::write(directory.join("run.toml"), run).expect("a file");
+    let (tag, app) = (image("other:2"), image("app"));
+    let (code, said) = analyze(directory, "0.12", &["-run", "run.toml", "-tag", &tag, &app]);
+    assert_eq!(code, Some(0), "{said}");
+    let analyzed = fs::read_to_string(directory.join("layers/analyzed.toml")).expect("it was written");
+    assert!(analyzed.contains("run/first@sha256:"), "{analyzed}");
+    assert!(!analyzed.contains("run/second"), "{analyzed}");
+}
