@@ -75,6 +75,7 @@ fn check(case: &Value) -> Result<(), String> {
     }
 }
 
+// row 11.9/X10: its cases of `rebase-target`
 // row 11.9/X11: its cases of `os-release`
 #[test]
 fn functions_give_what_the_reference_gives() {

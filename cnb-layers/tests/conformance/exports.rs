@@ -5,7 +5,7 @@ use std::fs;
 use cnb_layers::cache::VolumeCache;
 use cnb_layers::export::{ExportError, export_cache};
 use cnb_layers::metadata::{Analyzed, GroupBuildpack, LifecycleMetadata, Report, labels};
-use cnb_layers::phase::{LogLevel, MemoryLog};
+use cnb_layers::phase::{LogLevel, MemoryLog, PlatformApi};
 use cnb_layers::{Compression, Image, ImageSource as _, MemoryStore, StoreEvent};
 
 use crate::build::{Build, reference, run_image};
@@ -168,6 +168,22 @@ fn a_layer_without_contents_that_the_previous_image_does_not_know_is_refused() {
             error.to_string(),
             format!("cannot reuse '{id}', previous image has no metadata for layer '{id}'")
         );
+    }
+}
+
+// row 11.3/E25
+#[test]
+fn an_execution_environment_is_a_label_from_platform_api_0_15_on_and_none_is_no_label() {
+    for (minor, exec_env, expected) in [
+        (15, "development", Some("development")),
+        (15, "", None),
+        (14, "development", None),
+    ] {
+        let mut world = World::new();
+        world.build.api = PlatformApi::new(minor).expect("it is known");
+        world.build.exec_env = exec_env;
+        world.export().expect("it can be exported");
+        assert_eq!(world.image().label(labels::EXEC_ENV), expected, "{minor} {exec_env:?}");
     }
 }
 

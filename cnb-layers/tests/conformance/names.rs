@@ -43,7 +43,7 @@ fn the_mirror_on_the_registry_of_the_output_is_chosen() {
     }
 }
 
-// row 11.9/X18
+// rows 11.7/B7 11.9/X2 11.9/X18
 #[test]
 fn names_are_compared_with_their_defaults_and_without_their_digests() {
     let digest = format!("sha256:{}", "a".repeat(64));

@@ -124,6 +124,30 @@ impl Site {
     }
 }
 
+/// A build that replaces the cache image of the one before.
+pub(crate) fn replaced_cache_image() {
+    for (api, stays) in [("0.12", false), ("0.13", true)] {
+        let site = Site::new(|_| Store::start(None));
+        let cache = format!("{}/cache:latest", site.store.host());
+        let build = |seed| {
+            site.fill(seed, 1000);
+            for (phase, more) in [("analyzer", &[][..]), ("exporter", &["-cache-image", cache.as_str()])] {
+                let mut call = site.call(phase, more);
+                call.env[0].1 = api.into();
+                let said = site.machine.run(&call);
+                assert_eq!(said.exit, Some(0), "{}{}", said.stdout, said.stderr);
+                assert!(!said.stdout.contains("Unable to delete"), "{}", said.stdout);
+            }
+            let tags = site.store.tags();
+            tags.get("cache:latest").expect("the tag is there").clone()
+        };
+        let (first, second) = (build(1), build(2));
+        assert_ne!(first, second);
+        assert!(site.store.image("cache", &second).is_some(), "{api}");
+        assert_eq!(site.store.image("cache", &first).is_some(), stays, "{api}");
+    }
+}
+
 pub(crate) fn killed_at_twenty_points() {
     let site = Site::new(|_| Store::start(None));
     site.fill(1, 6 << 20);

@@ -359,6 +359,7 @@ fn cases_of(documents: Vec<Json>) -> (Json, Vec<Json>) {
 }
 
 // row 11.3/E7: `unchanged rebuild from restored layers reuses everything`
+// row 11.3/E27: `store.toml is restored from the image`
 // row 11.3/E41: `no cached layers gives a cache image with one empty layer`
 // row 11.3/E42: `reuse verifies the old tar, damaged tar is rewritten`
 // row 11.3/E43: `export with parallel and a cache image`
@@ -370,6 +371,7 @@ fn cases_of(documents: Vec<Json>) -> (Json, Vec<Json>) {
 // row 11.6/R12: `sbom files, PAPI 0.15`; `sbom cached tar truncated to nothing`
 // row 11.6/R17: `all flag combinations, image and cache, PAPI 0.15`
 // row 11.6/R21: `all flag combinations, image only, PAPI 0.15`
+// row 11.6/R23: `only the second buildpack is detected`
 // row 11.6/R24: `sbom files, PAPI 0.7`
 // row 11.9/X9: `run image of analyzed.toml is in run.toml and gone, PAPI 0.13`; `run image of analyzed.toml is in run.toml and gone, PAPI 0.14`; `run image of analyzed.toml is not in run.toml and gone`
 #[test]
@@ -388,6 +390,13 @@ fn the_creator_does_what_the_reference_did() {
         let (start, cases) = cases_of(bundle("create/scenarios.json.gz"));
         check_all(&cases, |world, case| restores::check(world, &start, case));
     });
+}
+
+// row 11.4/C21
+#[test]
+fn a_cache_image_that_another_replaces_is_deleted_before_platform_api_0_13() {
+    let name = "a_cache_image_that_another_replaces_is_deleted_before_platform_api_0_13";
+    as_root(name, failures::replaced_cache_image);
 }
 
 #[test]
