@@ -102,22 +102,15 @@ impl Mirror {
         let mut ladder = self.ladder(question);
         let mut refusal = None;
         while let Some(rung) = ladder.pop() {
-            let (wanted, have) = (rung.wanted, rung.have.as_deref());
             let mut remote = server.connected()?;
-            if wanted != Wanted::Everything && !remote.filters() {
+            if rung.wanted != Wanted::Everything && !remote.filters() {
                 server.remote = Some(remote);
                 continue;
             }
-            fs::create_dir_all(self.dir.join("objects/pack")).map_err(failed)?;
-            let received = if wanted == Wanted::Everything && !rung.with_files && remote.cuts_history(revision) {
-                objects::receive_trees(&mut remote, &self.dir, revision, have, limits)
-            } else {
-                objects::receive(&mut remote, &self.dir, revision, wanted, have, limits).map(|_| true)
-            };
-            match received {
+            match self.received(&mut remote, revision, &rung, limits) {
                 Ok(is_all) => {
                     server.remote = Some(remote).filter(Remote::can_be_asked_again);
-                    if is_all && wanted == Wanted::Everything && have.is_none() {
+                    if is_all {
                         // There is nothing more to be had.
                         ladder.clear();
                     }
@@ -129,20 +122,18 @@ impl Mirror {
                     continue;
                 }
                 Err(ReceiveError::Limit(source)) => {
-                    return Err(TransportError::Limit {
-                        url: url.to_owned(),
-                        source,
-                    });
+                    let url = url.to_owned();
+                    return Err(TransportError::Limit { url, source });
                 }
                 // What was left out because it is here, as the server thinks, may be just what is damaged.
-                Err(ReceiveError::Objects(_)) if have.is_some() => continue,
+                Err(ReceiveError::Objects(_)) if rung.have.is_some() => continue,
                 Err(ReceiveError::Objects(error)) => return Err(failed(io::Error::other(error))),
                 Err(ReceiveError::Io(error)) => return Err(failed(error)),
             }
             refusal = None;
             let known = self.known(revision, question);
             if !self.is_passing {
-                self.remember(revision, wanted).map_err(failed)?;
+                self.remember(revision, rung.wanted).map_err(failed)?;
             }
             if let Known::Answer(answer) = known {
                 return Ok(answer);
@@ -153,6 +144,24 @@ impl Mirror {
             // The object is no commit, so that nothing is at any path.
             None => Ok(None),
         }
+    }
+
+    /// Asks for what is missing in one way; returns whether all that there is came.
+    fn received(
+        &self,
+        remote: &mut Remote,
+        revision: &str,
+        rung: &Rung,
+        limits: &Limits,
+    ) -> Result<bool, ReceiveError> {
+        let (wanted, have) = (rung.wanted, rung.have.as_deref());
+        let is_all = if wanted == Wanted::Everything && !rung.with_files && remote.cuts_history(revision) {
+            objects::receive_trees(remote, &self.dir, revision, have, limits)?
+        } else {
+            objects::receive(remote, &self.dir, revision, wanted, have, limits)?;
+            true
+        };
+        Ok(is_all && wanted == Wanted::Everything && have.is_none())
     }
 
     /// What to ask for, the last first.

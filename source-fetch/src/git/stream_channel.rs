@@ -35,6 +35,8 @@ struct Program {
     _files: tempfile::TempDir,
 }
 
+const KEY: &str = "key";
+const KNOWN_HOSTS: &str = "known_hosts";
 /// How much of what `ssh` says is kept.
 const MAX_WORDS: u64 = 4096;
 /// How long connecting to a git daemon may take.
@@ -72,16 +74,9 @@ impl StreamChannel {
                 hint: "the host's key can't be checked; add known_hosts to the secret".to_owned(),
             });
         }
-        let files = tempfile::Builder::new().prefix("ssh-").tempdir_in(&ssh.scratch);
+        let files = key_files(ssh, private_key.expose(), known_hosts);
         let files = files.map_err(|source| failed("its key can't be stored", source))?;
-        let (key, known) = (files.path().join("key"), files.path().join("known_hosts"));
-        let mut pem = private_key.expose().to_owned();
-        if !pem.ends_with('\n') {
-            // The program does not read a key whose last line is open.
-            pem.push('\n');
-        }
-        write_private(&key, pem.as_bytes()).map_err(|source| failed("its key can't be stored", source))?;
-        write_private(&known, known_hosts.as_bytes()).map_err(|source| failed("its hosts can't be stored", source))?;
+        let (key, known) = (files.path().join(KEY), files.path().join(KNOWN_HOSTS));
         let mut child = command(url, ssh, &key, &known)
             .spawn()
             .map_err(|source| failed("the ssh program can't be started; install it or use https", source))?;
@@ -89,14 +84,7 @@ impl StreamChannel {
         else {
             return Err(failed("the ssh program has no pipes", io::ErrorKind::BrokenPipe.into()));
         };
-        let words = std::thread::spawn(move || {
-            let mut words = Vec::new();
-            let mut stderr = stderr;
-            // What can't be read is not shown; the rest is read so that the program does not wait.
-            let _ = stderr.by_ref().take(MAX_WORDS).read_to_end(&mut words);
-            let _ = io::copy(&mut stderr, &mut io::sink());
-            String::from_utf8_lossy(&words).into_owned()
-        });
+        let words = std::thread::spawn(move || words(stderr));
         let channel = Self {
             url: url.to_string(),
             reader: Box::new(BufReader::new(Patient::new(stdout, limits))),
@@ -173,6 +161,28 @@ impl StreamChannel {
             source: None,
         }
     }
+}
+
+/// What a program says, as much as is shown of it.
+fn words(mut stderr: impl Read) -> String {
+    let mut words = Vec::new();
+    // What can't be read is not shown; the rest is read so that the program does not wait.
+    let _ = stderr.by_ref().take(MAX_WORDS).read_to_end(&mut words);
+    let _ = io::copy(&mut stderr, &mut io::sink());
+    String::from_utf8_lossy(&words).into_owned()
+}
+
+/// The key and the known hosts in files that only this user can read.
+fn key_files(ssh: &Ssh, private_key: &str, known_hosts: &str) -> io::Result<tempfile::TempDir> {
+    let files = tempfile::Builder::new().prefix("ssh-").tempdir_in(&ssh.scratch)?;
+    let mut pem = private_key.to_owned();
+    if !pem.ends_with('\n') {
+        // The program does not read a key whose last line is open.
+        pem.push('\n');
+    }
+    write_private(&files.path().join(KEY), pem.as_bytes())?;
+    write_private(&files.path().join(KNOWN_HOSTS), known_hosts.as_bytes())?;
+    Ok(files)
 }
 
 fn command(url: &GitUrl, ssh: &Ssh, key: &Path, known: &Path) -> Command {

@@ -176,16 +176,7 @@ impl FromStr for GitUrl {
             return Err(invalid("holds a control character"));
         }
         if text.starts_with('/') {
-            return Ok(Self {
-                scheme: GitScheme::File,
-                user: None,
-                password: None,
-                host: String::new(),
-                port: None,
-                path: text.to_owned(),
-                is_scp: true,
-                given: text.to_owned(),
-            });
+            return Ok(local(text));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return scp(text).ok_or_else(|| invalid("has no scheme"));
@@ -202,21 +193,12 @@ impl FromStr for GitUrl {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
         };
-        let (userinfo, host) = authority
-            .rsplit_once('@')
-            .map_or((None, authority), |(user, host)| (Some(user), host));
-        let (user, password) = match userinfo.map(|text| text.split_once(':').unwrap_or((text, ""))) {
-            Some((user, "")) => (Some(user.to_owned()), None),
-            Some((user, password)) => (Some(user.to_owned()), Some(password.to_owned())),
-            None => (None, None),
-        };
-        let (host, port) = match host.rsplit_once(':') {
-            Some((name, port)) if !port.contains(']') => (
-                name,
-                Some(port.parse().map_err(|_| invalid("has a port that is no number"))?),
-            ),
-            _ => (host, None),
-        };
+        let Authority {
+            user,
+            password,
+            host,
+            port,
+        } = Authority::read(authority).map_err(invalid)?;
         if host.is_empty() != (scheme == GitScheme::File) {
             return Err(invalid("has no host"));
         }
@@ -239,6 +221,54 @@ impl FromStr for GitUrl {
             path: path.to_owned(),
             is_scp: false,
             given: masked(text),
+        })
+    }
+}
+
+/// A path on this machine.
+fn local(path: &str) -> GitUrl {
+    GitUrl {
+        scheme: GitScheme::File,
+        user: None,
+        password: None,
+        host: String::new(),
+        port: None,
+        path: path.to_owned(),
+        is_scp: true,
+        given: path.to_owned(),
+    }
+}
+
+/// What is between the scheme and the path of a url.
+struct Authority<'a> {
+    user: Option<String>,
+    password: Option<String>,
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    fn read(text: &'a str) -> Result<Self, &'static str> {
+        let (userinfo, host) = text
+            .rsplit_once('@')
+            .map_or((None, text), |(user, host)| (Some(user), host));
+        let (user, password) = match userinfo.map(|text| text.split_once(':').unwrap_or((text, ""))) {
+            Some((user, "")) => (Some(user.to_owned()), None),
+            Some((user, password)) => (Some(user.to_owned()), Some(password.to_owned())),
+            None => (None, None),
+        };
+        let (host, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => {
+                let port = port.parse().map_err(|_| "has a port that is no number")?;
+                (name, Some(port))
+            }
+            _ => (host, None),
+        };
+        Ok(Self {
+            user,
+            password,
+            host,
+            port,
         })
     }
 }
