@@ -70,7 +70,7 @@ fn before_platform_api_0_12_the_stack_file_or_an_argument_names_the_run_image() 
     );
 }
 
-// rows I5, I6
+// rows I5 I6
 #[test]
 fn without_an_argument_the_first_run_image_of_the_file_is_taken() {
     refused(
