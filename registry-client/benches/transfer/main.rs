@@ -145,16 +145,18 @@ fn compare(place: &Place) {
     say(&format!("\n{}, best of {ROUNDS} in turns:", place.name));
     let pull = |kind| transfer(place, kind, PULLED);
     let push = |kind| transfer(place, kind, &fresh());
-    let pulls = (0..ROUNDS).map(|_| (pull("pull-bare"), pull("pull"))).unzip();
-    told("pull", &pulls);
-    let pushes = (0..ROUNDS).map(|_| (push("push-bare"), push("push"))).unzip();
-    told("push", &pushes);
+    let pulls = (0..ROUNDS).map(|_| [pull("pull-bare"), pull("pull"), pull("pull-hashed")]);
+    let pulls: Vec<_> = pulls.collect();
+    let of = |at: usize| Went::of_all(&pulls.iter().map(|round| round[at]).collect::<Vec<_>>());
+    told("pull", "bare ureq", of(0), of(1));
+    told("pull", "ureq that hashes", of(2), of(1));
+    let (bare, here): (Vec<_>, Vec<_>) = (0..ROUNDS).map(|_| (push("push-bare"), push("push"))).unzip();
+    told("push", "bare ureq", Went::of_all(&bare), Went::of_all(&here));
 }
 
-fn told(kind: &str, (bare, here): &(Vec<Went>, Vec<Went>)) {
-    let (bare, here) = (Went::of_all(bare), Went::of_all(here));
+fn told(kind: &str, other: &str, bare: Went, here: Went) {
     say(&format!(
-        "{kind} of 1 GiB: {:.2} s, bare ureq {:.2} s, ratio {:.2}; processors {} ms, bare {} ms; peak memory {} KiB, bare {} KiB",
+        "{kind} of 1 GiB: {:.2} s, {other} {:.2} s, ratio {:.2}; processors {} ms and {} ms; peak memory {} KiB and {} KiB",
         here.time.as_secs_f64(),
         bare.time.as_secs_f64(),
         here.time.as_secs_f64() / bare.time.as_secs_f64(),

@@ -44,10 +44,17 @@ pub(crate) fn run(kind: &str, address: &str, path: &str, digest: &str) -> Durati
     let agent = ureq::Agent::new_with_defaults();
     let started = Instant::now();
     match kind {
-        "pull-bare" => {
+        "pull-bare" | "pull-hashed" => {
             let answer = agent.get(format!("http://{address}/v2/{path}/blobs/{digest}")).call();
             let body = answer.expect("it answers").into_body();
-            drain(&mut body.into_with_config().limit(u64::MAX).reader());
+            let reader = body.into_with_config().limit(u64::MAX).reader();
+            if kind == "pull-bare" {
+                drain(&mut { reader });
+            } else {
+                let mut hashed = Hashed(reader, Sha256::new());
+                drain(&mut hashed);
+                assert_eq!(Digest::from_sha256_bytes(hashed.1.finalize().into()), digest);
+            }
         }
         "pull" => drain(&mut client.blob(&repository, &digest).expect("it answers")),
         "push-bare" => {
@@ -102,6 +109,17 @@ fn drain(reader: &mut dyn Read) {
         }
     }
     assert_eq!(sum, SIZE);
+}
+
+/// Hashes what is read as it comes, as everyone must who wants to know what it was.
+struct Hashed<R>(R, Sha256);
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        self.1.update(&buffer[..count]);
+        Ok(count)
+    }
 }
 
 /// The pattern again and again, up to the size.
