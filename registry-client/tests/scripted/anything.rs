@@ -1,6 +1,6 @@
 //! Whatever a server answers: nothing panics, nothing wrong is accepted, no secret leaves.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use proptest::prelude::*;
 use registry_auth::Origin;
@@ -20,6 +20,7 @@ fn any_value() -> impl Strategy<Value = String> {
         "(https?:)?//(reg\\.example\\.com|evil\\.test|0\\.0\\.0\\.0|\\[::ffff:10\\.0\\.0\\.1\\])(:[0-9]{0,6})?/[a-z?=&#%]{0,8}",
         "sha256:[0-9a-fA-F]{62,65}",
         "(bytes )?[0-9]{0,25}-[0-9]{0,25}(/[0-9*]{0,3})?",
+        "(0-)?1844674407370955161[4-6]",
     ]
 }
 
@@ -67,7 +68,7 @@ proptest! {
     #[test]
     fn no_answer_makes_the_client_panic_or_lie_or_betray(answers in proptest::collection::vec(any_answer(), 1..6)) {
         let policy = HttpPolicy { upload_chunk: 2, ..policy() };
-        let operations: [fn(&registry_client::Client, &registry_auth::Repository); 8] = [
+        let operations: [fn(&registry_client::Client, &registry_auth::Repository); 10] = [
             |client, repository| {
                 let pinned = tagged(repository).with_digest(&digest(b"layer"));
                 if let Ok(Some(manifest)) = client.manifest(&pinned) {
@@ -95,6 +96,16 @@ proptest! {
                 {
                     drop(upload.finish(&digest(b"layer")));
                 }
+            },
+            |client, repository| {
+                let bytes = io::Cursor::new(b"layer".to_vec());
+                if let Ok(upload) = client.stream_blob(repository, bytes) {
+                    drop(upload.finish(&digest(b"layer")));
+                }
+            },
+            |client, repository| {
+                let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(b"layer"))) };
+                drop(client.push_new_blob(repository, &digest(b"layer"), 5, &mut open));
             },
             |client, repository| drop(client.check_write(repository)),
             |client, repository| {
