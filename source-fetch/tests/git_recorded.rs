@@ -402,8 +402,6 @@ fn check_fetches(version_2: bool) {
     );
 }
 
-// Cases `super-abs-with-init`, `super-old-with-init` and `super-abs-without-init`.
-// row 10.5/S8
 #[test]
 fn recorded_repositories_are_fetched_with_protocol_version_2() {
     check_fetches(true);

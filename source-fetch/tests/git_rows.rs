@@ -246,3 +246,30 @@ fn a_host_is_enough_to_match_and_the_scheme_does_not_count() {
     assert_eq!(chosen(&bare, "https://other.example/org/repo"), None);
     assert_eq!(chosen(&key, "https://bitbucket.example/org/repo"), None);
 }
+
+// row 10.5/S8
+#[test]
+fn submodules_are_there_where_they_are_asked_for() {
+    let sample = Sample::new();
+    let library = sample.server.create_repository("library").expect("a repository");
+    library.commit(&[("lib.go", "package lib\n")], "one").expect("a commit");
+    let url = sample.server.url("library");
+    sample
+        .repository
+        .git(&["submodule", "add", "--quiet", &url, "vendor/lib"])
+        .expect("a submodule");
+    sample
+        .repository
+        .commit(&[("README", "three\n")], "three")
+        .expect("a commit");
+    for (source, there) in [
+        (sample.source("main").with_submodules(), true),
+        (sample.source("main"), false),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fetched = fetch(&Source::Git(source), dir.path(), &access(), &mut |_| ());
+        fetched.expect("it is there");
+        assert_eq!(dir.path().join("vendor/lib/lib.go").is_file(), there);
+        assert!(dir.path().join(".gitmodules").is_file());
+    }
+}

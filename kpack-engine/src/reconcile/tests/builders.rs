@@ -842,3 +842,64 @@ fn builders_say_how_they_stand_as_recorded() {
 fn builds_read_builders_as_recorded() {
     assert_eq!(replay("build-read"), 30);
 }
+
+/// Goes through a case whose last step is to make a builder, with other rules for that; returns how it ended.
+fn last_step(name: &str, rules: &Value) -> (World, Step) {
+    let cases = fixture("conditions/cases.json");
+    let case = cases["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|case| case["name"] == name);
+    let case = case.unwrap();
+    let mut world = World::new(case, &fixture("images.json"), &fixture("layers.json"));
+    let (last, before) = case["steps"].as_array().unwrap().split_last().unwrap();
+    for step in before {
+        world.prepare(&step["do"]);
+        world.reconcile(step["do"]["reconcile"].as_str().unwrap());
+    }
+    let mut act = last["do"].clone();
+    act["fail"] = rules.clone();
+    world.prepare(&act);
+    let step = world.reconcile(act["reconcile"].as_str().unwrap());
+    (world, step)
+}
+
+// rows 10.4/A20 10.4/A21
+#[test]
+fn a_push_that_finds_nothing_there_is_tried_again_and_one_that_is_refused_is_not() {
+    for (status, again) in [(404, true), (401, false), (403, false)] {
+        let rule = json!([{"method": "PUT", "path": "^/v2/team/builder/manifests/one-run-image", "status": status, "body": ""}]);
+        let (_, step) = last_step("ClusterBuilder: push refused", &rule);
+        let error = step.result.unwrap_err();
+        assert_eq!(error.is_retryable(), again, "{status}: {error}");
+    }
+}
+
+// rows 10.4/A22 10.4/A23
+#[test]
+fn a_new_builder_is_written_under_two_tags_and_the_same_one_not_again() {
+    let (world, step) = last_step("ClusterBuilder: push refused", &Value::Null);
+    assert!(step.result.is_ok(), "{:?}", step.result);
+    let written = |tag: &str| {
+        let found = step
+            .effects
+            .manifests
+            .iter()
+            .filter(|name| name.contains(&format!("team/builder:{tag}")));
+        found.count()
+    };
+    assert_eq!(
+        (written("one"), written("<timestamp>")),
+        (2, 2),
+        "{:?}",
+        step.effects.manifests
+    );
+    let again = world.reconcile("ClusterBuilder/b");
+    assert!(again.result.is_ok(), "{:?}", again.result);
+    let effects = again.effects;
+    assert!(
+        effects.manifests.is_empty() && effects.uploaded.is_empty() && effects.mounted.is_empty(),
+        "{effects:?}"
+    );
+}

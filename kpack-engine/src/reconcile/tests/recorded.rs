@@ -298,6 +298,8 @@ fn images_are_reconciled_as_recorded() {
     all_pass(cases.len(), failures.collect());
 }
 
+// Case `pod generation fails permanently`: the Build is failed, and its pod is not tried again.
+// row 10.2/D40
 #[test]
 fn builds_are_reconciled_as_recorded() {
     let cases = cases(include_str!("../../../tests/fixtures/reconcile/reconcile-build.json"));
