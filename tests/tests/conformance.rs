@@ -23,7 +23,7 @@ struct Table {
     rows: &'static [(&'static str, char, usize)],
 }
 
-const TABLES: [Table; 2] = [
+const TABLES: [Table; 3] = [
     Table {
         page: "docs/conformance.md",
         chapter: "8.",
@@ -45,6 +45,25 @@ const TABLES: [Table; 2] = [
             ("8.11", 'F', 3),
             ("8.11", 'R', 11),
             ("8.12", 'K', 14),
+        ],
+    },
+    Table {
+        page: "docs/conformance-kpack.md",
+        chapter: "10.",
+        with_section: true,
+        rows: &[
+            ("10.1", 'O', 24),
+            ("10.2", 'D', 42),
+            ("10.3", 'L', 31),
+            ("10.4", 'A', 27),
+            ("10.5", 'S', 8),
+            ("10.5", 'K', 8),
+            ("10.5", 'R', 7),
+            ("10.5", 'B', 13),
+            ("10.5", 'G', 5),
+            ("10.5", 'X', 2),
+            ("10.6", 'P', 28),
+            ("10.6", 'I', 22),
         ],
     },
     Table {
