@@ -85,6 +85,7 @@ proptest! {
         commits in prop::collection::vec(prop::collection::vec((path(), change()), 0..5), 1..4),
         annotated: bool,
         version_2: bool,
+        filters: bool,
         sub_path in path(),
     ) {
         let server = Server::start(version_2);
@@ -105,7 +106,7 @@ proptest! {
         }
         let bare = server.root.path().join("r.git");
         git(work.path(), &["clone", "--quiet", "--bare", ".", bare.to_str().expect("text")]);
-        git(&bare, &["config", "uploadpack.allowFilter", "true"]);
+        git(&bare, &["config", "uploadpack.allowFilter", &filters.to_string()]);
         let access = Access::new(Http::new(&HttpPolicy::default()).expect("valid"));
         let scratch = tempfile::tempdir().expect("a directory");
         for revision in ["main", "t0", "HEAD"] {

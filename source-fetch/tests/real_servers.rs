@@ -15,6 +15,7 @@ use registry_client::{Client, Http, HttpPolicy, RetryPolicy};
 use source_fetch::{
     Access, BlobSource, FetchError, GitKeychain, GitSource, Limits, LocalImage, LocalOptions, Progress, ResolveError,
     ResolvedGit, RevisionKind, Step, TransportError, fetch_blob, fetch_git, fetch_image, resolve_git,
+    resolve_git_with_tree,
 };
 use support::sshd::{free_port, wait_for};
 use test_support::{Fault, FaultProxy, GitServer, Process, Program, Registry, Rule, require};
@@ -220,4 +221,24 @@ fn connections_that_are_cut_are_errors_that_may_pass() {
         // Nothing of a file that was not received whole is there.
         assert!(!dir.path().join("large").exists());
     }
+}
+
+#[test]
+fn a_connection_that_is_cut_while_trees_come_is_not_asked_for_them_in_other_ways() {
+    let (server, _) = served();
+    let proxy = FaultProxy::start(&server.host()).expect("a proxy");
+    proxy.inject(Rule::new(Fault::CutAnswer(5_000), |request| {
+        request.target.contains("/git-upload-pack")
+    }));
+    let url = format!("http://dev:s3cret@{}/sample", proxy.host());
+    let source = GitSource::new(&url, "main").with_sub_path("app");
+    let scratch = tempfile::tempdir().expect("a directory");
+    let error = resolve_git_with_tree(&source, &access(), scratch.path()).expect_err("cut");
+    assert!(error.is_retryable(), "{error:?}");
+    let posts = proxy
+        .requests()
+        .iter()
+        .filter(|request| request.target.contains("/git-upload-pack"))
+        .count();
+    assert_eq!(posts, 2, "one for the listing and one for the trees");
 }

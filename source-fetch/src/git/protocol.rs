@@ -5,7 +5,10 @@ use std::{
     io::{self, Read},
 };
 
-use super::pkt_line::{self, Packet};
+use super::{
+    pkt_line::{self, Packet},
+    transport::ENDED,
+};
 
 /// What a server can do, from its capability advertisement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -180,7 +183,7 @@ pub(crate) fn read_pack(
         match pkt_line::read(reader)? {
             None => {
                 let words = "the server ended its answer before the pack";
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words));
+                return Err(io::Error::new(ENDED, words));
             }
             Some(Packet::Delimiter) => section.clear(),
             Some(Packet::Flush | Packet::End) if section == "packfile" => return Ok(shallow),

@@ -103,7 +103,11 @@ pub enum TransportError {
 impl TransportError {
     /// Whether the server was reached and let us in, so that another request may have another answer.
     pub(crate) fn is_an_answer(&self) -> bool {
-        matches!(self, Self::Protocol { .. } | Self::Status { .. })
+        match self {
+            Self::Status { .. } => true,
+            Self::Protocol { source, .. } => !is_broken(source),
+            _ => false,
+        }
     }
 
     /// Returns whether the same request may succeed later.
@@ -111,15 +115,7 @@ impl TransportError {
         match self {
             Self::Unreachable { source, .. } => source.kind.is_retryable(),
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..),
-            Self::Protocol { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::TimedOut
-                    | io::ErrorKind::WouldBlock
-            ),
+            Self::Protocol { source, .. } => is_broken(source) || source.kind() == ENDED,
             Self::Limit { source, .. } => source.is_retryable(),
             Self::Ssh { problem, .. } => ["timed out", "refused", "reset", "closed"]
                 .iter()
@@ -127,6 +123,22 @@ impl TransportError {
             _ => false,
         }
     }
+}
+
+/// The kind of an error that is the end of an answer between two lines, where a server may have given up what it was asked.
+pub(crate) const ENDED: io::ErrorKind = io::ErrorKind::ConnectionAborted;
+
+/// Whether a connection broke or stands still.
+fn is_broken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::WouldBlock
+    )
 }
 
 pub(crate) const AGENT: &str = concat!("kpack-flow/", env!("CARGO_PKG_VERSION"));
