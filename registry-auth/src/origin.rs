@@ -197,48 +197,84 @@ fn ends_in_number(host: &str) -> bool {
     digits || hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Suffixes under which every name belongs to somebody else.
+/// Suffixes whose next label is a customer, and everything beneath that one's own.
 const SHARED: &[&str] = &[
-    "amazonaws.com",
-    "appspot.com",
     "azurecr.io",
-    "azureedge.net",
-    "azurewebsites.net",
+    "b-cdn.net",
     "cloudfront.net",
+    "deno.dev",
     "duckdns.org",
     "firebaseapp.com",
     "fly.dev",
     "github.io",
     "gitlab.io",
-    "googleapis.com",
+    "glitch.me",
     "herokuapp.com",
+    "hf.space",
     "jfrog.io",
+    "loca.lt",
     "netlify.app",
+    "ngrok-free.app",
+    "ngrok-free.dev",
     "ngrok.app",
     "ngrok.dev",
-    "ngrok-free.app",
     "ngrok.io",
-    "nip.io",
-    "on.aws",
+    "no-ip.org",
+    "ondigitalocean.app",
     "onrender.com",
     "pages.dev",
-    "pkg.dev",
     "r2.dev",
     "railway.app",
-    "run.app",
-    "sslip.io",
+    "replit.app",
+    "supabase.co",
+    "surge.sh",
     "svc.cluster.local",
-    "ts.net",
+    "translate.goog",
     "trycloudflare.com",
+    "ts.net",
     "vercel.app",
     "web.app",
-    "windows.net",
     "workers.dev",
+];
+
+/// Suffixes under which regions, kinds of service or addresses stand between the suffix and the customer: no two names
+/// there are known to belong together.
+const DEEP: &[&str] = &[
+    "amazonaws.com",
+    "appspot.com",
+    "azurecontainer.io",
+    "azurecontainerapps.io",
+    "azureedge.net",
+    "azurestaticapps.net",
+    "azurewebsites.net",
+    "backblazeb2.com",
+    "cloudapp.azure.com",
+    "cloudapp.net",
+    "digitaloceanspaces.com",
+    "elasticbeanstalk.com",
+    "firebaseio.com",
+    "googleapis.com",
+    "googleusercontent.com",
+    "linodeobjects.com",
+    "localtest.me",
+    "nip.io",
+    "on.aws",
+    "pkg.dev",
+    "repl.co",
+    "replit.dev",
+    "run.app",
+    "scw.cloud",
+    "sslip.io",
+    "traefik.me",
+    "wasabisys.com",
+    "windows.net",
+    "xip.io",
 ];
 
 /// Second labels that countries use as suffixes of their own.
 const SECOND: &[&str] = &[
-    "ac", "co", "com", "edu", "go", "gob", "gov", "gv", "ne", "net", "or", "org",
+    "ac", "ad", "asn", "co", "com", "ed", "edu", "go", "gob", "gov", "gr", "gv", "id", "ind", "lg", "ltd", "me", "mil",
+    "ne", "net", "nhs", "nom", "or", "org", "plc", "sch",
 ];
 
 /// Tells whether two names belong to the same owner, as far as that can be told without the public suffix list.
@@ -255,12 +291,15 @@ fn registrable(host: &str) -> Option<&str> {
     if host.starts_with('[') || ends_in_number(host) {
         return None;
     }
-    let shared = SHARED.iter().find(|suffix| {
+    let is_under = |suffix: &&&str| {
         host.strip_suffix(**suffix)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    });
+    };
+    if DEEP.iter().any(|suffix| is_under(&suffix)) {
+        return None;
+    }
     let labels: Vec<_> = host.split('.').collect();
-    let suffix = match (shared, labels.as_slice()) {
+    let suffix = match (SHARED.iter().find(is_under), labels.as_slice()) {
         (Some(suffix), _) => suffix.split('.').count(),
         (None, [.., second, last]) if last.len() == 2 && SECOND.contains(second) => 2,
         _ => 1,
@@ -409,6 +448,14 @@ mod tests {
             Ok(true)
         );
         assert_eq!(realm("http://localhost:5000", "http://localhost:5001/token"), Ok(true));
+        assert_eq!(
+            realm(
+                "https://reg.ci.svc.cluster.local",
+                "https://auth.ci.svc.cluster.local/t"
+            ),
+            Ok(true),
+            "one namespace"
+        );
     }
 
     #[test]
@@ -417,6 +464,22 @@ mod tests {
             ("https://reg.example.com", "https://auth.example.net/token"),
             ("https://a.azurecr.io", "https://b.azurecr.io/token"),
             ("https://reg.one.co.uk", "https://auth.two.co.uk/token"),
+            ("https://reg.one.me.uk", "https://auth.two.me.uk/token"),
+            (
+                "https://vm1.eastus.cloudapp.azure.com",
+                "https://vm2.eastus.cloudapp.azure.com.evil.net/t",
+            ),
+            (
+                "https://reg.ci.svc.cluster.local",
+                "https://auth.prod.svc.cluster.local/t",
+            ),
+            ("https://one-1.a.run.app", "https://two-2.a.run.app/t"),
+            (
+                "https://one.blob.core.windows.net",
+                "https://two.blob.core.windows.net/t",
+            ),
+            ("https://one.cloudapp.azure.com", "https://two.cloudapp.azure.com/token"),
+            ("https://reg.10.0.0.1.xip.io", "https://auth.8.8.8.8.xip.io/token"),
             ("https://203.0.113.5", "https://203.0.113.6/token"),
             ("https://reg.example.com", "https://reg.example.com.evil.net/token"),
         ] {
