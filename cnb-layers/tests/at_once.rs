@@ -3,12 +3,14 @@
 #[path = "support/build.rs"]
 mod build;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use build::{Build, reference, run_image};
+use cnb_layers::cache::VolumeCache;
+use cnb_layers::export::export_cache;
 use cnb_layers::metadata::Analyzed;
 use cnb_layers::phase::{LogLevel, MemoryLog, NoLog};
 use cnb_layers::{
@@ -146,7 +148,7 @@ type Made = (Digest, Vec<Layer>);
 /// Exports, and returns the image's digest and layers or what the error says, and what was logged.
 fn export(build: &Build, gate: &Gate) -> (Result<Made, String>, Lines) {
     let (analyzed, log) = (analyzed(build, gate), MemoryLog::default());
-    let mut export = build
+    let export = build
         .open(&analyzed, &gate.store, gate, &log)
         .expect("the images are there");
     let outcome = export.run(&log).map_err(|error| error.to_string()).map(|_| {
@@ -261,4 +263,66 @@ fn a_layer_that_cannot_be_planned_fails_after_those_before_it_are_made_and_logge
     );
     assert_eq!(*stored, 4);
     assert_eq!(outcomes[0], outcomes[1]);
+}
+
+#[test]
+fn a_cache_is_filled_while_layers_are_still_being_made_and_is_the_same_as_one_filled_after() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let build = built(dir.path(), true);
+    for layer in ["a", "c", "f"] {
+        build.write_layer_toml(layer, "launch = true\ncache = true");
+    }
+    build.write_layer_toml("z", "cache = true");
+    build.write("layers/acme_node/z/z", "only cached");
+    let mut caches = Vec::new();
+    for beside in [false, true] {
+        let gate = gate();
+        let analyzed = analyzed(&build, &gate);
+        let (log, cache_log) = (MemoryLog::default(), MemoryLog::default());
+        let cache_dir = dir.path().join(format!("cache-{beside}"));
+        std::fs::create_dir(&cache_dir).expect("there is room");
+        let cache = VolumeCache::open(&cache_dir).expect("it is a directory");
+        let export = build
+            .open(&analyzed, &gate.store, &gate, &log)
+            .expect("the images are there");
+        let fill = || export_cache(&export, &cache, &cache_log).expect("there is room");
+        let report = if beside {
+            export.run_beside(fill, &log).0
+        } else {
+            let report = export.run(&log);
+            fill();
+            report
+        };
+        let names = std::fs::read_dir(cache_dir.join("committed")).expect("it is there");
+        let names: BTreeSet<_> = names.map(|entry| entry.expect("it is readable").file_name()).collect();
+        assert_eq!(names.len(), 5, "{names:?}");
+        let digest = report.expect("it can be exported").digest;
+        caches.push((digest, log.lines(), cache_log.lines(), names));
+    }
+    assert_eq!(caches[0], caches[1]);
+}
+
+#[test]
+fn a_cache_is_filled_though_the_export_beside_it_fails() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let build = built(dir.path(), false);
+    build.write_layer_toml("z", "cache = true");
+    build.write("layers/acme_node/z/z", "only cached");
+    std::fs::remove_file(build.disk("layers/config/metadata.toml")).expect("it is there");
+    let gate = gate();
+    let analyzed = analyzed(&build, &gate);
+    std::fs::create_dir(build.disk("cache")).expect("there is room");
+    let cache = VolumeCache::open(&build.disk("cache")).expect("it is a directory");
+    let export = build
+        .open(&analyzed, &gate.store, &gate, &NoLog)
+        .expect("the images are there");
+    let (report, cached) = export.run_beside(|| export_cache(&export, &cache, &NoLog), &NoLog);
+    assert!(report.is_err());
+    cached.expect("there is room");
+    assert_eq!(
+        std::fs::read_dir(build.disk("cache/committed"))
+            .expect("it is there")
+            .count(),
+        2
+    );
 }

@@ -90,7 +90,7 @@ impl World {
 
     fn export(&self, analyzed: &Analyzed, cache: Option<&dyn Cache>) -> Result<Report, ExportError> {
         let export = self.build.open(analyzed, &self.store, &self.store, &self.log)?;
-        let mut export = export.with_extended_run_image(&self.disk("layers/extended/run"))?;
+        let export = export.with_extended_run_image(&self.disk("layers/extended/run"))?;
         let report = export.run(&self.log)?;
         if let Some(cache) = cache {
             export_cache(&export, cache, &self.log).expect("the cache can be written");

@@ -74,7 +74,7 @@ impl World {
         let run_image = analyzed.run_image.as_ref().map_or("", |image| &image.image);
         let build = self.build(app, run_image);
         let export = build.open(analyzed, source, target, &NoLog);
-        let mut export = export.expect("the images are there");
+        let export = export.expect("the images are there");
         export.run(&NoLog).expect("it can be exported");
         if let Some(cache) = cache {
             export_cache(&export, cache, &NoLog).expect("the cache can be written");

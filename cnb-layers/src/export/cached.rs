@@ -12,6 +12,8 @@ const SBOM: &str = "buildpacksio/lifecycle:cache.sbom";
 
 /// Stores the cached layers of this build; what it finds there unchanged is kept without being written.
 ///
+/// Called in [`Export::run_beside`], it waits for each layer that is being made.
+///
 /// A layer that cannot be stored is a warning and missing from the cache, nothing else.
 ///
 /// # Errors
@@ -85,7 +87,7 @@ fn store(
 ) -> Result<DiffId, String> {
     let content = export.directory(dir).map_err(|error| with_causes(&error))?;
     let made = export.made.get(id);
-    let diff_id = match made {
+    let diff_id = match &made {
         Some(made) => made.diff_id.clone(),
         None => {
             diff_id(&content)
@@ -106,7 +108,10 @@ fn store(
     log.debug(format_args!("Layer '{id}' SHA: {diff_id}"));
     // A cache image is in a registry, whose blobs are not those of a layout.
     let is_near = export.inputs.home == Home::Registry;
-    let placed = made.filter(|_| is_near).map(|made| (&made.placed.0, &made.placed.1));
+    let placed = made
+        .as_ref()
+        .filter(|_| is_near)
+        .map(|made| (&made.placed.0, &made.placed.1));
     let layer = CachedLayer {
         diff_id: &diff_id,
         content: &content,

@@ -2,9 +2,10 @@
 
 use registry_auth::Reference;
 
+use super::made::MadeLayer;
 use super::make::Outcome;
 use super::plan::{Slot, Step};
-use super::{Export, ExportError, MadeLayer};
+use super::{Export, ExportError};
 use crate::phase::{Log, LogExt as _};
 use crate::save::Placed;
 use crate::{History, Image, ImageDraft, Layer, Timestamp};

@@ -9,7 +9,7 @@ use registry_auth::Repository;
 
 use super::layers::Stack;
 use super::plan::{Notes, Plan, Slot, Step, What};
-use super::{Export, ExportError, MadeLayer};
+use super::{Export, ExportError};
 use crate::layer::Cancellable;
 use crate::metadata::LifecycleMetadata;
 use crate::phase::{Log, LogExt as _, with_causes};
@@ -37,7 +37,7 @@ impl Export<'_> {
         stack: &mut Stack,
         metadata: &mut LifecycleMetadata,
         log: &dyn Log,
-    ) -> Result<BTreeMap<String, MadeLayer>, ExportError> {
+    ) -> Result<(), ExportError> {
         let maker = Maker {
             target: self.target,
             repository: stack.output().repository().clone(),
@@ -48,7 +48,7 @@ impl Export<'_> {
         let new = plan.steps.iter().filter(|step| matches!(step.what, What::Make { .. }));
         let at_once = self.inputs.compression.layers_at_once().min(new.count()).max(1);
         let slices = plan.steps.iter().filter(|step| step.slot == Slot::App).count();
-        let (mut made, mut app) = (BTreeMap::new(), Slices::of(slices));
+        let mut app = Slices::of(slices);
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             let (tell, told) = channel();
@@ -70,7 +70,7 @@ impl Export<'_> {
                     match step.slot {
                         Slot::Extension => {}
                         Slot::App => app.count(is_new, log),
-                        _ => drop(made.insert(step.id.clone(), layer)),
+                        _ => self.made.add(step.id.clone(), layer),
                     }
                 }
                 Ok(())
@@ -80,7 +80,7 @@ impl Export<'_> {
             added
         })?;
         write_notes(&plan.notes, log);
-        plan.failure.map_or(Ok(made), Err)
+        plan.failure.map_or(Ok(()), Err)
     }
 }
 

@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod extended;
 mod layers;
+mod made;
 mod make;
 mod plan;
 mod sbom;
@@ -17,7 +18,6 @@ mod sbom;
 pub use cached::export_cache;
 pub use error::ExportError;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,8 +33,9 @@ use crate::open::{open_base, open_once};
 use crate::phase::{Home, Log, LogExt as _, PlatformApi};
 use crate::save::{SaveError, Saving, save};
 use crate::store::REF_NAME;
-use crate::{Compression, DiffId, Image, ImageSource, ImageTarget, Layer, LayoutImages, Platform, Timestamp};
+use crate::{Compression, Image, ImageSource, ImageTarget, LayoutImages, Platform, Timestamp};
 use layers::Stack;
+use made::{Made, Running};
 
 /// What an export works on. Paths are absolute and as the image names them.
 pub struct ExportInputs<'a> {
@@ -108,13 +109,7 @@ pub struct Export<'a> {
     extended: Option<extended::Extended>,
     cancel: Option<&'a AtomicBool>,
     /// The layers made in this run, for the cache.
-    made: BTreeMap<String, MadeLayer>,
-}
-
-/// A layer made in this run: where its blob is.
-pub(crate) struct MadeLayer {
-    pub(crate) diff_id: DiffId,
-    pub(crate) placed: (Reference, Layer),
+    made: Made,
 }
 
 impl<'a> Export<'a> {
@@ -162,7 +157,7 @@ impl<'a> Export<'a> {
             previous,
             extended: None,
             cancel: None,
-            made: BTreeMap::new(),
+            made: Made::default(),
         })
     }
 
@@ -186,7 +181,35 @@ impl<'a> Export<'a> {
     ///
     /// # Errors
     /// See [`ExportError`]. Unless it is [`ExportError::Save`], no name has changed.
-    pub fn run(&mut self, log: &dyn Log) -> Result<Report, ExportError> {
+    pub fn run(&self, log: &dyn Log) -> Result<Report, ExportError> {
+        self.run_started(self.made.start(), log)
+    }
+
+    /// Makes the image as [`run`](Self::run) does, and does something else meanwhile: fills a cache, with
+    /// [`export_cache`], which waits for each layer that is still to be made.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), beside what came of the other.
+    ///
+    /// # Panics
+    /// When `beside` does.
+    pub fn run_beside<T: Send>(
+        &self,
+        beside: impl FnOnce() -> T + Send,
+        log: &dyn Log,
+    ) -> (Result<Report, ExportError>, T) {
+        let running = self.made.start();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(beside);
+            let report = self.run_started(running, log);
+            match other.join() {
+                Ok(other) => (report, other),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    fn run_started(&self, running: Running<'_>, log: &dyn Log) -> Result<Report, ExportError> {
         let api = self.inputs.api;
         if api.at_least(11) {
             sbom::copy(self.disk_layers().as_path(), self.inputs.sbom, log)?;
@@ -209,7 +232,8 @@ impl<'a> Export<'a> {
         let main = self.inputs.names.first().map_or("", String::as_str);
         let mut stack = Stack::new(&self.base, &self.base_reference, parse(main)?, main.to_owned());
         let plan = self.plan(&build, &mut metadata);
-        self.made = self.make_all(plan, &mut stack, &mut metadata, log)?;
+        self.make_all(plan, &mut stack, &mut metadata, log)?;
+        drop(running);
         let (mut draft, layers) = stack.finish(self.inputs.created.clone(), api.at_least(12));
         if let Some(settings) = self.extended_settings() {
             *draft.container_mut() = settings.clone();

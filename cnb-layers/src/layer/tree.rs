@@ -188,7 +188,7 @@ pub enum Parents<'a> {
     /// As they are on disk.
     OnDisk,
     /// As this function says: mode, user, group.
-    Given(&'a dyn Fn(&Path) -> (u32, i64, i64)),
+    Given(&'a (dyn Fn(&Path) -> (u32, i64, i64) + Sync)),
 }
 
 impl Parents<'_> {

@@ -138,7 +138,7 @@ impl Built {
         build.write("layers/acme_one/dependencies/file", "x");
         build.write("layers/sbom/launch/acme_one/dependencies/sbom.cdx.json", "{}");
         let analyzed = self.analyze();
-        let mut export = build.open(&analyzed, &self.store, &self.store, &NoLog)?;
+        let export = build.open(&analyzed, &self.store, &self.store, &NoLog)?;
         export.run(&NoLog)?;
         fs::remove_dir_all(build.disk("layers")).expect("it is there");
         fs::create_dir(build.disk("layers")).expect("there is room");

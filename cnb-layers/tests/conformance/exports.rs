@@ -54,7 +54,7 @@ impl World {
     fn export(&self) -> Result<(Report, MemoryLog), ExportError> {
         let log = MemoryLog::default();
         let analyzed = self.analyze(&log);
-        let mut export = self.build.open(&analyzed, &self.store, &self.store, &log)?;
+        let export = self.build.open(&analyzed, &self.store, &self.store, &log)?;
         let report = export.run(&log)?;
         Ok((report, log))
     }
@@ -138,7 +138,7 @@ fn a_name_that_is_none_is_reported_and_the_others_are_saved() {
     let log = MemoryLog::default();
     let analyzed = world.analyze(&log);
     world.build.names.push("not.a.tag@reference".to_owned());
-    let mut export = world
+    let export = world
         .build
         .open(&analyzed, &world.store, &world.store, &log)
         .expect("the run image is there");
@@ -214,7 +214,7 @@ fn a_layer_of_image_and_cache_is_the_same_and_is_said_to_be_made_once() {
     let world = World::new();
     let log = MemoryLog::default();
     let analyzed = world.analyze(&log);
-    let mut export = world
+    let export = world
         .build
         .open(&analyzed, &world.store, &world.store, &log)
         .expect("the run image is there");

@@ -7,6 +7,7 @@ use cnb_detect::{
     ApiError, BaseTarget, DetectError, DetectInputs, Detected, Environment, GenerateInputs, HostRunner, Log,
     ModuleStore, os_text,
 };
+use cnb_layers::phase;
 use cnb_order::{Analyzed, ApiVersion, Entry, ModuleKind, Order, RunInfo, SystemBuildpacks};
 
 use crate::env::Env;
@@ -311,9 +312,9 @@ pub(crate) struct Timer {
 
 impl Timer {
     /// Starts, and says so.
-    pub(crate) fn start(what: impl Into<String>, log: &Logger) -> Self {
+    pub(crate) fn start(what: impl Into<String>, log: &dyn phase::Log) -> Self {
         let what = what.into();
-        log.debug(format_args!("Timer: {what} started at {}", now()));
+        log.line(phase::LogLevel::Debug, &format!("Timer: {what} started at {}", now()));
         Self {
             what,
             started: std::time::Instant::now(),
@@ -321,13 +322,10 @@ impl Timer {
     }
 
     /// Stops, and says how long it took.
-    pub(crate) fn stop(self, log: &Logger) {
-        log.debug(format_args!(
-            "Timer: {} ran for {:?} and ended at {}",
-            self.what,
-            self.started.elapsed(),
-            now()
-        ));
+    pub(crate) fn stop(self, log: &dyn phase::Log) {
+        let (what, took) = (self.what, self.started.elapsed());
+        let line = format!("Timer: {what} ran for {took:?} and ended at {}", now());
+        log.line(phase::LogLevel::Debug, &line);
     }
 }
 

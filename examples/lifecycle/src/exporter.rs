@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::thread;
 
-use cnb_layers::cache::Cache;
+use cnb_layers::cache::{Cache, CacheError};
 use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache, run_image_names};
 use cnb_layers::metadata::{Analyzed, BuildMetadata, Group, LauncherVersion, ProjectMetadata, Report, RunImageNames};
-use cnb_layers::phase::Home;
+use cnb_layers::phase::{Home, Log, MemoryLog};
 use cnb_layers::{Compression, ImageSource, ImageTarget, LayoutImages, Parents, RegistryStore, Timestamp};
 
 use crate::detector::Timer;
@@ -147,27 +147,39 @@ pub(crate) fn write_images(
             .map_err(|error| Failure::of(code::EXPORT, "export", &error))?;
     }
     let timer = Timer::start("Exporter", log);
-    let exported = export.run(log);
-    timer.stop(log);
-    let report = match exported {
-        Ok(report) => report,
-        Err(error) => {
-            // In parallel, the cache would be under way already.
-            if let Some(cache) = cache.filter(|_| inputs.parallel) {
-                let _ = export_cache(&export, cache, log);
-            }
-            return Err(explain(&error));
-        }
-    };
-    write_report(inputs, &report)?;
-    if let Some(cache) = cache {
-        let timer = Timer::start("Cache", log);
-        if let Err(error) = export_cache(&export, cache, log) {
-            log.warn(format_args!("Failed to export cache: {}", with_causes(&error)));
-        }
+    let Some(cache) = cache.filter(|_| inputs.parallel) else {
+        let exported = export.run(log);
         timer.stop(log);
+        write_report(inputs, &exported.map_err(|error| explain(&error))?)?;
+        if let Some(cache) = cache {
+            let cached = fill(&export, cache, log);
+            warn_of_cache(cached, log);
+        }
+        return Ok(());
+    };
+    // Its lines come when those of the export have come.
+    let cache_log = MemoryLog::default();
+    let (exported, cached) = export.run_beside(|| fill(&export, cache, &cache_log), log);
+    timer.stop(log);
+    for (level, line) in cache_log.lines() {
+        Log::line(log, level, &line);
     }
+    write_report(inputs, &exported.map_err(|error| explain(&error))?)?;
+    warn_of_cache(cached, log);
     Ok(())
+}
+
+fn fill(export: &Export<'_>, cache: &dyn Cache, log: &dyn Log) -> Result<(), CacheError> {
+    let timer = Timer::start("Cache", log);
+    let cached = export_cache(export, cache, log);
+    timer.stop(log);
+    cached
+}
+
+fn warn_of_cache(cached: Result<(), CacheError>, log: &Logger) {
+    if let Err(error) = cached {
+        log.warn(format_args!("Failed to export cache: {}", with_causes(&error)));
+    }
 }
 
 fn explain(error: &ExportError) -> Failure {
