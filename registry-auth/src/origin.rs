@@ -1,13 +1,14 @@
 //! The origin rule: to whom a credential may go.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::fmt;
 
 use http::Uri;
 
-use crate::host::{RegistryHost, Scheme};
+use crate::{
+    domain::same_registrable_domain,
+    host::{RegistryHost, Scheme},
+    private_address::{ends_in_number, is_private_address},
+};
 
 /// Scheme, host and port: what a credential is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,176 +144,6 @@ impl Origin {
             credentials: related,
         })
     }
-}
-
-/// Tells whether an address is not one of the public internet.
-pub fn is_private_address(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_private_v4(address),
-        IpAddr::V6(address) => is_private_v6(address),
-    }
-}
-
-fn is_private_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_broadcast()
-        || address.is_multicast()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 198 && matches!(b, 18 | 19))
-        // Set aside for protocols; one cloud has its metadata there.
-        || (a == 192 && b == 0 && c == 0)
-}
-
-fn is_private_v6(address: Ipv6Addr) -> bool {
-    let parts = address.segments();
-    let low = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_private_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match parts {
-        // Unspecified, loopback, IPv4-compatible, -mapped and -translated addresses, the NAT64 prefix, 6to4.
-        [0, 0, 0, 0, 0, 0 | 0xffff, a, b]
-        | [0, 0, 0, 0, 0xffff, 0, a, b]
-        | [0x64, 0xff9b, 0, 0, 0, 0, a, b]
-        | [0x2002, a, b, ..] => low(a, b),
-        // A network's own NAT64 prefix, and Teredo, which has IPv4 addresses in disguise.
-        [0x64, 0xff9b, 1, ..] | [0x2001, 0, ..] => true,
-        // Unique local, link-local, the old site-local.
-        [first, ..] => {
-            (first & 0xfe00) == 0xfc00 || matches!(first & 0xffc0, 0xfe80 | 0xfec0) || address.is_multicast()
-        }
-    }
-}
-
-/// Tells whether the last label is a number, so that resolvers take the whole for an IPv4 address.
-fn ends_in_number(host: &str) -> bool {
-    let last = host.rsplit('.').next().unwrap_or_default();
-    let hex = last.strip_prefix("0x");
-    let digits = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
-    digits || hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// Suffixes whose next label is a customer, and everything beneath that one's own.
-const SHARED: &[&str] = &[
-    "azurecr.io",
-    "b-cdn.net",
-    "cloudfront.net",
-    "deno.dev",
-    "duckdns.org",
-    "firebaseapp.com",
-    "fly.dev",
-    "github.io",
-    "gitlab.io",
-    "glitch.me",
-    "herokuapp.com",
-    "hf.space",
-    "jfrog.io",
-    "loca.lt",
-    "netlify.app",
-    "ngrok-free.app",
-    "ngrok-free.dev",
-    "ngrok.app",
-    "ngrok.dev",
-    "ngrok.io",
-    "no-ip.org",
-    "ondigitalocean.app",
-    "onrender.com",
-    "pages.dev",
-    "r2.dev",
-    "railway.app",
-    "replit.app",
-    "supabase.co",
-    "surge.sh",
-    "svc.cluster.local",
-    "translate.goog",
-    "trycloudflare.com",
-    "ts.net",
-    "vercel.app",
-    "web.app",
-    "workers.dev",
-];
-
-/// Suffixes under which regions, kinds of service or addresses stand between the suffix and the customer: no two names
-/// there are known to belong together.
-const DEEP: &[&str] = &[
-    "amazonaws.com",
-    "appspot.com",
-    "azurecontainer.io",
-    "azurecontainerapps.io",
-    "azureedge.net",
-    "azurestaticapps.net",
-    "azurewebsites.net",
-    "backblazeb2.com",
-    "cloudapp.azure.com",
-    "cloudapp.net",
-    "digitaloceanspaces.com",
-    "elasticbeanstalk.com",
-    "firebaseio.com",
-    "googleapis.com",
-    "googleusercontent.com",
-    "linodeobjects.com",
-    "localtest.me",
-    "nip.io",
-    "on.aws",
-    "pkg.dev",
-    "repl.co",
-    "replit.dev",
-    "run.app",
-    "scw.cloud",
-    "sslip.io",
-    "traefik.me",
-    "wasabisys.com",
-    "windows.net",
-    "xip.io",
-];
-
-/// Second labels that countries use as suffixes of their own.
-const SECOND: &[&str] = &[
-    "ac", "ad", "asn", "co", "com", "ed", "edu", "go", "gob", "gov", "gr", "gv", "id", "ind", "lg", "ltd", "me", "mil",
-    "ne", "net", "nhs", "nom", "or", "org", "plc", "sch",
-];
-
-/// Tells whether two names belong to the same owner, as far as that can be told without the public suffix list.
-///
-/// Errs on the side of "no": single labels, addresses and hosting suffixes are never shared.
-fn same_registrable_domain(a: &str, b: &str) -> bool {
-    match (registrable(a), registrable(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => false,
-    }
-}
-
-fn registrable(host: &str) -> Option<&str> {
-    if host.starts_with('[') || ends_in_number(host) {
-        return None;
-    }
-    let is_under = |suffix: &&&str| {
-        host.strip_suffix(**suffix)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    if DEEP.iter().any(|suffix| is_under(&suffix)) {
-        return None;
-    }
-    let labels: Vec<_> = host.split('.').collect();
-    let suffix = match (SHARED.iter().find(is_under), labels.as_slice()) {
-        (Some(suffix), _) => suffix.split('.').count(),
-        (None, [.., second, last]) if last.len() == 2 && SECOND.contains(second) => 2,
-        _ => 1,
-    };
-    let wanted = suffix + 1;
-    if labels.len() < wanted || labels.iter().any(|label| label.is_empty()) {
-        return None;
-    }
-    let length: usize = labels[labels.len() - wanted..]
-        .iter()
-        .map(|label| label.len() + 1)
-        .sum();
-    host.get(host.len() + 1 - length..)
 }
 
 impl fmt::Display for Origin {
