@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cnb_detect::{
     Action, BaseTarget, Command, Environment, LayerUse, Level, Log, ModuleStore, Output, Runner, TempDir, os_text,
+    read_written,
 };
 use cnb_order::{
     ApiVersion, BuildpackPlan, DetectedGroup, Entry, Lookup, ModuleDescriptor, ModuleKind, Plan, TargetData,
@@ -399,13 +400,17 @@ impl Output for Passing<'_> {
 }
 
 fn read(path: &Path) -> Result<Option<String>, BuildError> {
-    match fs::read(path) {
+    match read_written(path) {
         Ok(bytes) => String::from_utf8(bytes)
             .map(Some)
             .map_err(|_| BuildError::rule(format!("toml: invalid UTF-8 in {}", path.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(BuildError::file("read", path)(error)),
-        Err(error) => Err(BuildError::file("open", path)(error)),
+        Err(error) => Err(match error.kind() {
+            io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
+                BuildError::file("read", path)(error)
+            }
+            _ => BuildError::file("open", path)(error),
+        }),
     }
 }
 

@@ -104,6 +104,43 @@ fn a_wrong_type_is_named_with_file_and_line() {
 }
 
 #[test]
+fn a_file_without_end_or_writer_is_not_read() {
+    let path = "<root>/layers/acme_node/launch.toml";
+    let layer = "failed to process buildpack layer: failed to decode layer metadata file";
+    check(
+        "#!/bin/sh\nmkfifo \"$1/deps.toml\"\n",
+        0o755,
+        &format!("{layer}: read <root>/layers/acme_node/deps.toml: is no regular file"),
+        52,
+    );
+    for (command, problem) in [
+        ("mkfifo \"$1/launch.toml\"", "is no regular file"),
+        ("ln -s /dev/zero \"$1/launch.toml\"", "is no regular file"),
+        (
+            "truncate -s 17000000 \"$1/launch.toml\"",
+            "has 17000000 bytes; at most 16777216 are read",
+        ),
+    ] {
+        let script = format!("#!/bin/sh\n{command}\n");
+        // Each `.toml` file is taken for the metadata of a layer first.
+        check(&script, 0o755, &format!("{layer}: read {path}: {problem}"), 52);
+    }
+}
+
+#[test]
+fn an_environment_file_without_end_is_not_read() {
+    let script = "#!/bin/sh\nmkdir -p \"$1/deps/env\"\nln -s /dev/zero \"$1/deps/env/A\"\n\
+                  printf '[types]\\nbuild = true\\n' >\"$1/deps.toml\"\n";
+    let (failure, _) = run(script, 0o755, &HostRunner::default());
+    let (error, message) = failure.expect("the build fails");
+    assert_eq!(error.buildpack(), Some("acme/node@1"));
+    assert!(
+        message.ends_with("open <root>/layers/acme_node/deps/env/A: file too large"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_broken_rule_names_its_buildpack() {
     check_file(
         "build.toml",

@@ -319,9 +319,14 @@ fn env_files(directory: DirPath<'_>, with_rules: bool) -> Result<Option<Files>, 
     Ok(Some(files))
 }
 
-/// Reads a whole file; of a regular one, less than asked for is all there is.
+/// The most bytes of one value: more than the kernel hands on to any program.
+const MOST: usize = 16 << 20;
+
+/// Reads a whole file; of a regular one, less than asked for is all there is. A pipe that nobody writes to is not waited for,
+/// and a device without end not read to it.
 fn read_file(directory: &OwnedFd, name: &CStr, kind: FileType) -> Result<Vec<u8>, Errno> {
-    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(directory, name, flags, Mode::empty())?;
     let mut content = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -329,6 +334,9 @@ fn read_file(directory: &OwnedFd, name: &CStr, kind: FileType) -> Result<Vec<u8>
             Ok(0) => return Ok(content),
             Ok(count) => {
                 content.extend_from_slice(&buffer[..count]);
+                if content.len() > MOST {
+                    return Err(Errno::FBIG);
+                }
                 if count < buffer.len() && kind == FileType::RegularFile {
                     return Ok(content);
                 }

@@ -12,6 +12,7 @@ use cnb_order::{
 use crate::dockerfile::Dockerfile;
 use crate::{
     BaseTarget, Command, Environment, Exit, Level, Log, ModuleStore, Output, RunError, Runner, TempDir, os_text,
+    read_written,
 };
 
 /// What generate works on.
@@ -315,7 +316,7 @@ impl Generator<'_> {
         check: impl Fn(&Dockerfile) -> Result<(), String>,
     ) -> Result<Option<Dockerfile>, GenerateError> {
         let path = directory.join(name);
-        let text = match fs::read(&path) {
+        let text = match read_written(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(GenerateError::file("open", &path)(error)),
@@ -426,7 +427,7 @@ fn put_aside(path: &Path) -> Result<(), GenerateError> {
 
 /// Checks extend-config.toml: some build arguments are the lifecycle's own.
 fn check_config(path: &Path) -> Result<bool, GenerateError> {
-    let text = match fs::read(path) {
+    let text = match read_written(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(GenerateError::file("open", path)(error)),

@@ -46,7 +46,7 @@
 //! - What image extensions want of the images: [`generate`].
 //! - Where buildpack executables run is the caller's choice: [`Runner`], on this machine [`HostRunner`], in tests
 //!   [`ScriptedRunner`]; what is run is a [`Command`], how it ended an [`Exit`], what it prints goes to an [`Output`].
-//! - Where buildpacks lie: [`ModuleStore`]. What they see: [`Environment`], made from
+//! - Where buildpacks lie: [`ModuleStore`]. What they write is read by [`read_written`]. What they see: [`Environment`], made from
 //!   directories ([`DirPath`], [`Listing`]).
 //! - The pure heart: [`resolve_plan`], from what modules provide and require to a plan.
 //! - What users read: [`Log`], [`Level`], [`MemoryLog`].
@@ -76,6 +76,7 @@ mod scripted;
 mod search;
 mod targets;
 mod temp;
+mod written;
 
 pub use command::{Captured, Command, Exit, Output, RunError, Runner};
 pub use detect::{DetectInputs, Detected, check_apis, detect, merge_system};
@@ -94,3 +95,4 @@ pub use plan::{Agreement, Candidate, resolve_plan};
 pub use scripted::ScriptedRunner;
 pub use targets::{BaseTarget, OsReleaseText};
 pub use temp::TempDir;
+pub use written::read_written;

@@ -1,6 +1,7 @@
 //! One run of `bin/detect`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -8,14 +9,11 @@ use cnb_order::{ApiVersion, BuildPlan, Entry, ModuleDescriptor, ModuleKind, pars
 
 use crate::{
     BaseTarget, Captured, Command, DetectError, DetectInputs, Environment, Exit, Log, ModuleStore, Runner, TempDir,
-    os_text,
+    os_text, read_written,
 };
 
 /// The most output of one module that is kept.
 const MOST_OUTPUT: usize = 10 << 20;
-
-/// The largest build plan that is read.
-const LARGEST_PLAN: u64 = 16 << 20;
 
 /// What one run of `bin/detect` gave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -209,20 +207,12 @@ fn without_executable(descriptor: &ModuleDescriptor, root: &Path) -> DetectRun {
 }
 
 fn read_plan(path: &Path) -> Result<BuildPlan, String> {
-    let cannot = |error: std::io::Error| format!("open {}: {}", path.display(), os_text(&error));
-    let found = fs::metadata(path).map_err(cannot)?;
-    if found.is_dir() {
-        return Err(format!("read {}: is a directory", path.display()));
-    }
-    let size = found.len();
-    if size > LARGEST_PLAN {
-        return Err(format!(
-            "the build plan {} has {size} bytes; at most {LARGEST_PLAN} are read",
-            path.display()
-        ));
-    }
-    let text = String::from_utf8(fs::read(path).map_err(cannot)?)
-        .map_err(|_| format!("toml: invalid UTF-8 in {}", path.display()))?;
+    let bytes = read_written(path).map_err(|error| match error.kind() {
+        ErrorKind::IsADirectory => format!("read {}: is a directory", path.display()),
+        ErrorKind::InvalidInput | ErrorKind::FileTooLarge => format!("the build plan {} {error}", path.display()),
+        _ => format!("open {}: {}", path.display(), os_text(&error)),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("toml: invalid UTF-8 in {}", path.display()))?;
     parse_toml(&text)
         .and_then(|_| BuildPlan::from_toml(&text))
         .map_err(|error| error.to_string())

@@ -109,6 +109,17 @@ fn a_plan_that_is_too_large_is_not_read() {
 }
 
 #[test]
+fn a_plan_without_end_or_writer_is_not_read() {
+    for command in ["mkfifo", "ln -s /dev/zero"] {
+        check(
+            &format!("#!/bin/sh\nrm \"$2\" && {command} \"$2\"\n"),
+            0o755,
+            "failed: the build plan <root>/plan.0/plan.toml is no regular file",
+        );
+    }
+}
+
+#[test]
 fn a_program_that_hangs_is_ended_at_the_time_limit() {
     let runner = HostRunner {
         time_limit: Some(Duration::from_millis(100)),
