@@ -32,6 +32,7 @@
 mod agent;
 mod answer;
 mod authorization;
+mod begun_uploads;
 mod blob;
 mod body;
 mod cancellation;

@@ -14,12 +14,13 @@ use registry_auth::{Digest, Repository, Scope, ScopeSet};
 
 use crate::{
     answer,
+    begun_uploads::Begun,
     blob::build,
     body::{AnswerBody, Body},
     error::{Operation, Reason, RegistryError},
     location,
     progress::Progress,
-    session::{Begun, Call, Session},
+    session::{Call, Session},
 };
 
 const BYTES: &str = "application/octet-stream";
@@ -41,7 +42,10 @@ pub(crate) fn exists(session: &Session, call: &Call<'_>, digest: &Digest) -> Res
 
 /// Starts an upload and returns where it goes on.
 pub(crate) fn start(session: &Session, call: &Call<'_>) -> Result<Uri, RegistryError> {
-    if let Some(begun) = session.take_upload(call.repository, None) {
+    if let Some(begun) = session
+        .uploads
+        .take(session.http.policy().clock.now(), call.repository, None)
+    {
         return Ok(begun.address);
     }
     session.run(
@@ -80,6 +84,7 @@ pub(crate) fn whole(
     probably_new: bool,
 ) -> Result<(), RegistryError> {
     let repository = call.repository;
+    let now = || session.http.policy().clock.now();
     let mut attempts = session.attempts(call);
     let mut known = match look(session, call, digest, probably_new)? {
         Known::Brought => return Ok(()),
@@ -87,19 +92,18 @@ pub(crate) fn whole(
         Known::Unknown => None,
     };
     loop {
-        let begun = session.take_upload(repository, Some(digest));
+        let begun = session.uploads.take(now(), repository, Some(digest));
         // After a refused mount the blob may still be there: not every registry mounts. After a break this also tells
         // whether the blob did arrive, and whether the token still counts.
         let there = match known.take() {
             Some(there) => there,
             None => exists(session, call, digest)?.is_some(),
         };
-        let now = session.http.policy().clock.now();
         if there {
             if let Some(begun) = begun {
-                session.keep_upload(repository, begun);
+                session.uploads.keep(repository, begun);
             }
-            session.facts.note(now, repository, digest, true);
+            session.facts.note(now(), repository, digest, true);
             session.terms.tell(Progress::Present { repository, digest });
             return Ok(());
         }
@@ -109,7 +113,7 @@ pub(crate) fn whole(
         };
         match sent {
             Ok(()) => {
-                session.facts.note(now, repository, digest, true);
+                session.facts.note(now(), repository, digest, true);
                 return Ok(());
             }
             Err(error) if !session.again(call, &mut attempts, &error) => return Err(error),
@@ -148,7 +152,7 @@ fn look(session: &Session, call: &Call<'_>, digest: &Digest, probably_new: bool)
         return Ok(Known::Brought);
     }
     // A registry that does not know the question starts an upload all the same, or refuses.
-    Ok(match session.has_upload(repository, digest) {
+    Ok(match session.uploads.has(repository, digest) {
         true => Known::There(false),
         false => Known::Unknown,
     })
@@ -449,7 +453,7 @@ pub(crate) fn mount(
         Ok(Some(address)) => {
             // The registry has begun an upload instead, which the next one continues.
             let digest = digest.clone();
-            session.keep_upload(
+            session.uploads.keep(
                 to,
                 Begun {
                     digest,

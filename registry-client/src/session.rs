@@ -8,11 +8,12 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
-use registry_auth::{Digest, Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet, Secret};
+use registry_auth::{Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet, Secret};
 
 use crate::{
     answer,
     authorization::{Authorization, Sent},
+    begun_uploads::BegunUploads,
     body::{AnswerBody, Body},
     error::{Operation, Reason, RegistryError},
     facts::Facts,
@@ -37,21 +38,8 @@ pub(crate) struct Session {
     pub(crate) facts: Arc<Facts>,
     keychain: Arc<dyn Keychain>,
     hosts: Arc<Mutex<HashMap<RegistryHost, Arc<Host>>>>,
-    uploads: Arc<Mutex<HashMap<Repository, Vec<Begun>>>>,
+    pub(crate) uploads: Arc<BegunUploads>,
 }
-
-/// An upload that was begun for a blob and not used.
-pub(crate) struct Begun {
-    pub(crate) digest: Digest,
-    pub(crate) address: Uri,
-    /// When it was begun.
-    pub(crate) at: SystemTime,
-}
-
-/// How long a registry is trusted to remember an upload that nothing was sent to.
-const UPLOAD_LIFE: Duration = Duration::from_secs(300);
-/// How many uploads of one repository are kept.
-const MOST_UPLOADS: usize = 32;
 
 /// What was learned about one registry.
 struct Host {
@@ -199,34 +187,6 @@ impl Session {
         let general = policy.clock.now().checked_add(policy.operation_timeout);
         terms.until = terms.until.into_iter().chain(general).min();
         terms
-    }
-
-    /// Keeps an upload that was begun and not used.
-    pub(crate) fn keep_upload(&self, repository: &Repository, upload: Begun) {
-        let mut uploads = lock(&self.uploads);
-        let kept = uploads.entry(repository.clone()).or_default();
-        kept.push(upload);
-        let over = kept.len().saturating_sub(MOST_UPLOADS);
-        kept.drain(..over);
-    }
-
-    /// Tells whether an upload was begun for a blob and not used.
-    pub(crate) fn has_upload(&self, repository: &Repository, digest: &Digest) -> bool {
-        let uploads = lock(&self.uploads);
-        let begun = uploads.get(repository).into_iter().flatten();
-        begun.into_iter().any(|begun| begun.digest == *digest)
-    }
-
-    /// Takes an upload that was begun and not used, rather one for this blob.
-    pub(crate) fn take_upload(&self, repository: &Repository, digest: Option<&Digest>) -> Option<Begun> {
-        let oldest = self.http.policy().clock.now().checked_sub(UPLOAD_LIFE);
-        let mut uploads = lock(&self.uploads);
-        let begun = uploads.get_mut(repository)?;
-        begun.retain(|begun| oldest.is_none_or(|oldest| begun.at > oldest));
-        match begun.iter().position(|begun| Some(&begun.digest) == digest) {
-            Some(at) => Some(begun.swap_remove(at)),
-            None => begun.pop(),
-        }
     }
 
     /// Tells how the registry is spoken to, as far as that is known.
