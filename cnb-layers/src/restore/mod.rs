@@ -3,6 +3,8 @@
 //! [`restore`] writes `<layer>.toml` files, `store.toml` files and bills of materials, then extracts the
 //! cached layers. Which layers come back is decided by [`layers_to_restore`], a function of documents alone.
 
+mod sbom;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -13,10 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use crate::DiffId;
-use crate::cache::{Cache, LayerPlace, extract_layer, extract_sbom};
+use crate::cache::{Cache, LayerPlace, extract_layer};
 use crate::layers_dir::{is_plain_id, is_plain_name, layers_of, log_directory};
 use crate::metadata::{CacheMetadata, Group, GroupBuildpack, LifecycleMetadata, data_document, store_document};
 use crate::phase::{Log, LogExt as _, PlatformApi};
+use sbom::{distribute_sbom, restore_sbom};
 
 /// What a restore works on.
 #[derive(Clone, Copy, Debug)]
@@ -186,33 +189,7 @@ pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn 
     }
     let mut jobs = Vec::new();
     for buildpack in &buildpacks {
-        log_directory(inputs.layers_dir, &inputs.disk(), buildpack, log);
-        let found = layers_of(&inputs.disk(), buildpack).map_err(|source| RestoreError::ReadLayers {
-            buildpack: buildpack.id.clone(),
-            source,
-        })?;
-        for layer in found {
-            let Some(known) = cached.layer(&buildpack.id, &layer.name).filter(|known| known.cache) else {
-                continue;
-            };
-            let identifier = layer.identifier();
-            let sha = shas.get(&identifier).map_or("", String::as_str);
-            if sha == known.sha {
-                jobs.push(Job {
-                    identifier,
-                    directory: buildpack.directory(),
-                    name: layer.name,
-                    sha: known.sha.clone(),
-                });
-            } else {
-                log.info(format_args!("Removing {identifier:?}, wrong sha"));
-                log.debug(format_args!("Layer sha: {sha:?}, cache sha: {:?}", known.sha));
-                layer.remove().map_err(|source| RestoreError::Remove {
-                    layer: identifier,
-                    source,
-                })?;
-            }
-        }
+        add_jobs(inputs, buildpack, &cached, &shas, &mut jobs, log)?;
     }
     if let Some(cache) = cache {
         restore_data(inputs, cache, &jobs, log);
@@ -223,6 +200,45 @@ pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn 
         }
         let receivers = if inputs.skip_layers { &[][..] } else { &buildpacks };
         distribute_sbom(inputs, receivers)?;
+    }
+    Ok(())
+}
+
+/// Finds the layers of a buildpack whose contents the cache has, and removes those that are not what the cache has.
+fn add_jobs(
+    inputs: &RestoreInputs<'_>,
+    buildpack: &GroupBuildpack,
+    cached: &CacheMetadata,
+    shas: &BTreeMap<String, String>,
+    jobs: &mut Vec<Job>,
+    log: &dyn Log,
+) -> Result<(), RestoreError> {
+    log_directory(inputs.layers_dir, &inputs.disk(), buildpack, log);
+    let found = layers_of(&inputs.disk(), buildpack).map_err(|source| RestoreError::ReadLayers {
+        buildpack: buildpack.id.clone(),
+        source,
+    })?;
+    for layer in found {
+        let Some(known) = cached.layer(&buildpack.id, &layer.name).filter(|known| known.cache) else {
+            continue;
+        };
+        let identifier = layer.identifier();
+        let sha = shas.get(&identifier).map_or("", String::as_str);
+        if sha == known.sha {
+            jobs.push(Job {
+                identifier,
+                directory: buildpack.directory(),
+                name: layer.name,
+                sha: known.sha.clone(),
+            });
+        } else {
+            log.info(format_args!("Removing {identifier:?}, wrong sha"));
+            log.debug(format_args!("Layer sha: {sha:?}, cache sha: {:?}", known.sha));
+            layer.remove().map_err(|source| RestoreError::Remove {
+                layer: identifier,
+                source,
+            })?;
+        }
     }
     Ok(())
 }
@@ -367,88 +383,6 @@ fn restore_layer(inputs: &RestoreInputs<'_>, cache: &dyn Cache, job: &Job) -> Re
     };
     let mut tar = cache.layer(&diff_id).map_err(|error| chain(&error))?;
     extract_layer(&mut tar, &diff_id, place).map_err(|error| chain(&error))
-}
-
-fn restore_sbom(inputs: &RestoreInputs<'_>, cache: &dyn Cache, sha: &str, log: &dyn Log) {
-    log.info("Restoring data for SBOM from cache");
-    let place = LayerPlace {
-        disk: &inputs.disk(),
-        image: inputs.layers_dir,
-        within: &["sbom"],
-    };
-    let restored = match sha.parse::<DiffId>() {
-        Err(_) => Err(format!("failed to find cache layer with SHA '{sha}'")),
-        Ok(diff_id) => cache
-            .layer(&diff_id)
-            .map_err(|error| chain(&error))
-            .and_then(|mut tar| extract_sbom(&mut tar, place).map_err(|error| chain(&error))),
-    };
-    if let Err(problem) = restored {
-        log.warn(format_args!("Skipping restore of the SBOM: {problem}"));
-    }
-}
-
-/// Gives each buildpack the bills of materials of its own layers, then removes the others.
-fn distribute_sbom(inputs: &RestoreInputs<'_>, buildpacks: &[&GroupBuildpack]) -> Result<(), RestoreError> {
-    let sbom = inputs.disk().join("sbom");
-    for kind in ["cache", "launch"] {
-        for buildpack in buildpacks {
-            let to = inputs.disk().join(buildpack.directory());
-            if !fs::symlink_metadata(&to).is_ok_and(|found| found.is_dir()) {
-                continue;
-            }
-            for layer in directories(&sbom.join(kind).join(buildpack.directory())) {
-                for (file, from) in regular_files(&layer.1) {
-                    if let Some(file) = sbom_name(&file) {
-                        let path = to.join(format!("{}.{file}", layer.0));
-                        copy(&from, &path).map_err(|source| RestoreError::Write { path, source })?;
-                    }
-                }
-            }
-        }
-    }
-    match fs::symlink_metadata(&sbom) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(&sbom),
-        Ok(_) => fs::remove_file(&sbom),
-        Err(_) => Ok(()),
-    }
-    .map_err(|source| RestoreError::Write { path: sbom, source })
-}
-
-/// Returns the name of a bill of materials without what follows its `json`; `None` for other files.
-fn sbom_name(file: &str) -> Option<&str> {
-    let rest = file.strip_prefix("sbom")?;
-    let end = rest.rfind("json").filter(|at| *at > 0)?;
-    Some(&file[.."sbom".len() + end + "json".len()])
-}
-
-fn directories(dir: &Path) -> Vec<(String, PathBuf)> {
-    named(dir, fs::FileType::is_dir)
-}
-
-fn regular_files(dir: &Path) -> Vec<(String, PathBuf)> {
-    named(dir, fs::FileType::is_file)
-}
-
-fn named(dir: &Path, wanted: impl Fn(&fs::FileType) -> bool) -> Vec<(String, PathBuf)> {
-    if !fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir()) {
-        return Vec::new();
-    }
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| wanted(&kind)))
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
-        .collect();
-    found.sort();
-    found
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::remove_file(to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(|_| ())
 }
 
 /// Returns the text of an error and of everything that caused it.
