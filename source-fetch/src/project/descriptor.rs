@@ -315,13 +315,16 @@ impl Reader<'_> {
             .ok_or_else(|| self.wrong(key, "a list of tables with name and value"))?;
         let mut variables = BTreeMap::new();
         for entry in entries {
-            let part = |part: &str| match entry.get(part) {
-                Some(Value::String(text)) => Ok(text.clone()),
-                None if part == "value" => Ok(String::new()),
-                _ => Err(self.wrong(&format!("{key}.{part}"), "a string")),
+            let Some(Value::String(name)) = entry.get("name") else {
+                return Err(self.wrong(&format!("{key}.name"), "a string"));
+            };
+            let value = match entry.get("value") {
+                Some(Value::String(value)) => value.clone(),
+                None => String::new(),
+                Some(_) => return Err(self.wrong(&format!("{key}.value of variable {name:?}"), "a string")),
             };
             // Of two with one name the last wins.
-            variables.insert(part("name")?, part("value")?);
+            variables.insert(name.clone(), value);
         }
         Ok(variables)
     }
