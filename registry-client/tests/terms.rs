@@ -434,3 +434,64 @@ fn a_small_blob_goes_in_one_request_where_the_registry_takes_that() {
     let (head, post) = ("HEAD /v2/team/app/blobs/", "POST /v2/team/app/blobs/uploads/?digest");
     assert_eq!(*log.lock().expect("no test panics here"), [head, post, head, post]);
 }
+
+/// A server that takes the heads of requests for a blob, and none of its bytes.
+fn reads_no_body() -> (String, std::sync::mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let host = listener.local_addr().expect("it has an address").to_string();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let released = Arc::clone(&released);
+            thread::spawn(move || -> io::Result<()> {
+                let mut writer = stream.try_clone()?;
+                let mut lines = BufReader::with_capacity(1, stream).lines();
+                while let Some(first) = lines.next().transpose()? {
+                    for line in lines.by_ref() {
+                        if line?.is_empty() {
+                            break;
+                        }
+                    }
+                    match first.split(' ').next() {
+                        Some("HEAD") => reply(&mut writer, "404 Not Found", b"")?,
+                        Some("POST") if first.contains("digest=") => {}
+                        Some("POST") => write!(
+                            writer,
+                            "HTTP/1.1 202 Accepted\r\nlocation: /v2/team/app/blobs/uploads/1\r\ncontent-length: 0\r\n\r\n"
+                        )?,
+                        _ => {
+                            let _ = released.lock().expect("no test panics here").recv();
+                            return Ok(());
+                        }
+                    }
+                }
+                Ok(())
+            });
+        }
+    });
+    (host, release)
+}
+
+#[test]
+fn a_server_that_takes_no_more_bytes_is_not_waited_for_beyond_the_limit() {
+    let (host, _until_the_end) = reads_no_body();
+    let policy = HttpPolicy {
+        idle_timeout: Duration::from_millis(300),
+        ..policy(&host)
+    };
+    let bytes = vec![7; 32 << 20];
+    let repository = repository(&host);
+    let client = client(policy);
+    let mut open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::Cursor::new(vec![7; 32 << 20]))) };
+    let error = client.push_blob(&repository, &digest(&bytes), 32 << 20, &mut open);
+    let error = error.expect_err("it takes too long");
+    assert!(
+        matches!(error.reason(), Reason::Http(error) if error.kind == HttpErrorKind::Timeout),
+        "{error:?}"
+    );
+    let mut upload = client.start_upload(&repository).expect("it begins");
+    let written = upload.write_all(&bytes);
+    let error = written.expect_err("it takes too long");
+    assert!(registry_error(&error).is_retryable(), "{error:?}");
+}
