@@ -26,7 +26,7 @@ const SIGNING: [&str; 4] = [
 
 /// Runs the step.
 pub(super) fn run(invocation: &Invocation, out: &mut dyn Write) -> Result<(), ProgramError> {
-    let mounted = Mounted::read(invocation)?;
+    let mounted = Mounted::read(invocation, &mut std::io::sink())?;
     refuse_unknown(&mounted.rest, &SIGNING)?;
     let (tag, digest) = read_report(&invocation.places.report)?;
     let reference = tag.parse::<Reference>()?.with_digest(&digest);

@@ -32,15 +32,25 @@ pub(super) struct Mounted {
 impl Mounted {
     /// Reads the secrets that `-basic-docker=NAME=REGISTRY` and the like name.
     ///
-    /// A docker secret whose directory is missing counts as empty, as in the reference; others must be there.
-    pub(super) fn read(invocation: &Invocation) -> Result<Self, ProgramError> {
+    /// A docker secret whose directory is missing counts as empty, as in the reference; others must be there. Registry
+    /// credentials are spoken of here if one of them can't be read: those before it, and the one itself.
+    pub(super) fn read(invocation: &Invocation, out: &mut dyn Write) -> Result<Self, ProgramError> {
         let mut mounted = Self::default();
         for argument in &invocation.args {
             let text = argument.trim_start_matches('-');
             let flag = text.split_once('=').filter(|_| argument.starts_with('-'));
             let known = flag.and_then(|(flag, value)| Some((Sort::of(flag)?, value)));
             match known {
-                Some((sort, value)) => mounted.read_secret(sort, value, &invocation.places.secrets)?,
+                Some((sort, value)) => {
+                    let read = mounted.read_secret(sort, value, &invocation.places.secrets);
+                    if let (Sort::BasicDocker, Err(ProgramError::File { .. }), Some((name, registry))) =
+                        (sort, &read, value.split_once('='))
+                    {
+                        mounted.describe_annotated(DOCKER_ANNOTATION, out);
+                        describe(registry, name, out);
+                    }
+                    read?;
+                }
                 None => mounted.rest.push(argument.clone()),
             }
         }

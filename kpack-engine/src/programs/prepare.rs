@@ -25,11 +25,11 @@ const PLATFORM_ENV: &str = "PLATFORM_ENV_";
 /// Runs the step.
 pub(super) fn run(invocation: &Invocation, out: &mut dyn Write) -> Result<(), ProgramError> {
     invocation.print_changes(out);
-    let mounted = Mounted::read(invocation)?;
-    refuse_unknown(&mounted.rest, &[source::TRUST_FLAG])?;
-    let secrets = &invocation.places.secrets;
     // A log that can't be written to is no reason to fail: nobody reads it.
     let _ = writeln!(out, "Loading registry credentials from service account secrets");
+    let mounted = Mounted::read(invocation, out)?;
+    refuse_unknown(&mounted.rest, &[source::TRUST_FLAG])?;
+    let secrets = &invocation.places.secrets;
     if !mounted.describe_registries(secrets, out) {
         let _ = writeln!(out, "No registry credentials were loaded from service account secrets");
     }

@@ -21,7 +21,7 @@ use super::{
 pub(super) fn run(invocation: &Invocation, out: &mut (dyn Write + Send)) -> Result<(), ProgramError> {
     invocation.print_changes(out);
     let _ = writeln!(out, "Loading cluster credential helpers");
-    let mounted = Mounted::read(invocation)?;
+    let mounted = Mounted::read(invocation, out)?;
     mounted.describe_registries(&invocation.places.secrets, out);
     let arguments = Arguments::parse(&mounted.rest)?;
     let keychain = Chain::default()
