@@ -1,19 +1,32 @@
 //! Makes a layer blob of a directory: `layer DIRECTORY [OUTPUT [PATH-IN-IMAGE]]`.
 //!
 //! Prints the diff id, the digest and both sizes. Without OUTPUT nothing is written.
-#![allow(clippy::print_stdout, reason = "it is a program")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::Instant;
 
+use cnb_layers::phase::with_causes;
 use cnb_layers::{Compression, LayerBuilder, LayerContent, Tree, compress_layer};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("layer: {}", with_causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let directory = arguments
         .next()
+        .filter(|directory| !directory.starts_with('-'))
         .ok_or("usage: layer DIRECTORY [OUTPUT [PATH-IN-IMAGE]]")?;
     let mut output: Box<dyn Write + Send> = match arguments.next() {
         Some(path) => Box::new(File::create(path)?),

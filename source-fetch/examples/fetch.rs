@@ -12,6 +12,7 @@ use std::{
     error::Error,
     io::Write as _,
     path::Path,
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +27,22 @@ use source_fetch::{
 
 const USAGE: &str = "usage: fetch URL|image:NAME [--revision R] [--sub-path P [--only]] [--strip N] DIR";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fetch: {}", with_causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let (mut places, mut only) = (Vec::new(), false);
     let (mut revision, mut sub_path, mut strip) = ("HEAD".to_owned(), String::new(), 0);
     let mut arguments = std::env::args().skip(1);
@@ -37,6 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--sub-path" => sub_path = value()?,
             "--strip" => strip = value()?.parse()?,
             "--only" => only = true,
+            option if option.starts_with('-') => return Err(USAGE.into()),
             _ => places.push(argument),
         }
     }

@@ -4,10 +4,11 @@
 //! $ cargo run -p source-fetch --example watch -- https://github.com/owner/app --revision main --sub-path app
 //! $ cargo run -p source-fetch --example watch -- https://github.com/owner/mono --sub-path app --include libs/shared/ --exclude '*.md'
 //! ```
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use std::{
     error::Error,
+    process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +16,25 @@ use std::{
 use registry_client::{Http, HttpPolicy};
 use source_fetch::{Access, GitSource, PathFilter, Resolver};
 
-fn main() -> Result<(), Box<dyn Error>> {
+const USAGE: &str =
+    "usage: watch URL [--revision R] [--sub-path P] [--include PATTERN] [--exclude PATTERN] [--every SECONDS]";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("watch: {}", with_causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let (mut url, mut revision, mut sub_path, mut seconds) = (None, "main".to_owned(), String::new(), 10);
     let (mut include, mut exclude) = (Vec::new(), Vec::new());
     let mut arguments = std::env::args().skip(1);
@@ -27,12 +46,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--include" => include.push(value()?),
             "--exclude" => exclude.push(value()?),
             "--every" => seconds = value()?.parse()?,
+            option if option.starts_with('-') => return Err(USAGE.into()),
             _ => url = Some(argument),
         }
     }
-    let url = url.ok_or(
-        "usage: watch URL [--revision R] [--sub-path P] [--include PATTERN] [--exclude PATTERN] [--every SECONDS]",
-    )?;
+    let url = url.ok_or(USAGE)?;
     let access = Access {
         allow_file: true,
         ..Access::new(Http::new(&HttpPolicy::default())?)
@@ -56,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     last = Some(now);
                 }
             }
-            Err(error) if error.is_retryable() => println!("{error}; trying again"),
+            Err(error) if error.is_retryable() => println!("{}; trying again", with_causes(&error)),
             Err(error) => return Err(error.into()),
         }
         thread::sleep(Duration::from_secs(seconds));
