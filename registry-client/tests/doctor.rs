@@ -4,9 +4,12 @@ use std::{
     env,
     ffi::OsStr,
     fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
+    thread,
 };
 
 use test_support::{Registry, RegistryOptions, TokenServer};
@@ -115,4 +118,24 @@ fn a_wrong_password_is_told_with_advice() {
         &["FAIL   write", "401 Unauthorized", "-> log in: docker login"],
     );
     assert!(!report.contains("wrong"), "{report}");
+}
+
+#[test]
+fn a_date_that_cannot_be_is_not_compared_with_the_clock() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let host = listener.local_addr().expect("it is bound").to_string();
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let head = BufReader::new(&connection).lines().map_while(Result::ok);
+            if head.take_while(|line| !line.is_empty()).count() > 0 {
+                let answer = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 9999999999999999:00:00 GMT\r\n\
+                              Content-Length: 0\r\nConnection: close\r\n\r\n";
+                // Who asked may have gone.
+                let _ = (&connection).write_all(answer.as_bytes());
+            }
+        }
+    });
+    let (_, report) = diagnose(&host, "dXNlcjpwYXNz");
+    assert_lines(&report, &["credential  docker config "]);
+    assert!(!report.contains("clock"), "{report}");
 }

@@ -90,7 +90,7 @@ fn time(value: &Value<'_>) -> Option<SystemTime> {
     };
     let number = |at: usize| rest.get(at..at + 2)?.parse::<u64>().ok();
     let days = days_before(year, number(0)?, number(2)?)?;
-    Some(at(days, number(4)?, number(6)?, number(8)?))
+    at(days, number(4)?, number(6)?, number(8)?)
 }
 
 /// Reads the `Date` of an answer: `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -104,11 +104,16 @@ pub(crate) fn http_date(text: &str) -> Option<SystemTime> {
     let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
     let days = days_before(words.next()?.parse().ok()?, month, day)?;
     let mut clock = words.next()?.split(':').map_while(|number| number.parse().ok());
-    Some(at(days, clock.next()?, clock.next()?, clock.next()?))
+    at(days, clock.next()?, clock.next()?, clock.next()?)
 }
 
-fn at(days: u64, hour: u64, minute: u64, second: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400 + hour * 3600 + minute * 60 + second)
+fn at(days: u64, hour: u64, minute: u64, second: u64) -> Option<SystemTime> {
+    // The server says what it likes: no sum of it may overflow.
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// Counts the days from 1970 on.
