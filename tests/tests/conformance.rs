@@ -1,5 +1,5 @@
 //! The pages of conformance are in step with the tests: every row of the references' tables once, everything that a page
-//! names exists and names the row, and no row that is named in a test or case is missing.
+//! names exists and names the row, "and 4 more" is so many cases, and no row that is named in a test or case is missing.
 //!
 //! A test names rows by a comment in front of it, `// row 10.6/P5` or `// rows …`; a recorded case by its field `row`. The
 //! rows of the detect and build reference are named without their section.
@@ -324,17 +324,25 @@ fn problems_of(table: &Table, row: &str, shown: &str, known: &mut Known) -> Vec<
             continue;
         }
         let cases = known.cases(file);
+        let names_it = |rows: &BTreeSet<String>| {
+            let mut rows = rows.iter().flat_map(|text| table.recorded_rows(text));
+            rows.any(|found| found == row)
+        };
         for name in names {
             match cases.get(*name) {
                 None => problems.push(format!("{row}: there is no case {name} in {file}")),
-                Some(rows) => {
-                    let names_it = rows
-                        .iter()
-                        .any(|text| table.recorded_rows(text).iter().any(|found| found == row));
-                    if !names_it && !SHOWN_BY_ANOTHERS_CASE.contains(&row) {
-                        problems.push(format!("{row}: the case {name} in {file} does not name it"));
-                    }
+                Some(rows) if !names_it(rows) && !SHOWN_BY_ANOTHERS_CASE.contains(&row) => {
+                    problems.push(format!("{row}: the case {name} in {file} does not name it"));
                 }
+                Some(_) => {}
+            }
+        }
+        if let Some((_, more)) = part.strip_suffix(" more").and_then(|part| part.rsplit_once("` and ")) {
+            let is_other =
+                |(name, rows): &(&String, &BTreeSet<String>)| names_it(rows) && !names.contains(&name.as_str());
+            let others = cases.iter().filter(is_other).count();
+            if more != others.to_string() {
+                problems.push(format!("{row}: {others} more cases in {file} name it, not {more}"));
             }
         }
     }
