@@ -7,7 +7,7 @@ use cnb_layers::cache::{Cache, CacheError};
 use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache, run_image_names};
 use cnb_layers::metadata::{Analyzed, BuildMetadata, Group, LauncherVersion, ProjectMetadata, Report, RunImageNames};
 use cnb_layers::phase::{Home, Log, MemoryLog};
-use cnb_layers::{Compression, ImageSource, ImageTarget, LayoutImages, Parents, RegistryStore, Timestamp};
+use cnb_layers::{Compression, ImageSource, ImageTarget, LayoutImages, Parents, Platform, RegistryStore, Timestamp};
 
 use crate::detector::Timer;
 use crate::env::Env;
@@ -92,22 +92,38 @@ pub(crate) fn write_images(
     cache: Option<&dyn Cache>,
     log: &Logger,
 ) -> Result<(), Failure> {
-    let run_image_names = names_of_run_image(inputs, &built.analyzed, log)?;
     let platform = phase::platform();
-    let (source, target): (&dyn ImageSource, &dyn ImageTarget) = if inputs.layout {
-        (&LayoutImages, &LayoutImages)
-    } else {
-        (registries, registries)
-    };
     // The names are paths by now.
     let ref_name = phase::parse(&inputs.positional[0])?.identifier();
-    let exporting = ExportInputs {
+    let home = if inputs.layout {
+        Home::Layout { ref_name: &ref_name }
+    } else {
+        Home::Registry
+    };
+    let exporting = export_inputs(inputs, built, env, &platform, home, log)?;
+    let export = open(inputs, exporting, registries, log)?;
+    match cache {
+        Some(cache) if inputs.parallel => run_beside_cache(inputs, &export, cache, log),
+        cache => run_before_cache(inputs, &export, cache, log),
+    }
+}
+
+/// Returns what the export works on.
+fn export_inputs<'a>(
+    inputs: &'a Inputs,
+    built: &'a Built,
+    env: &Env,
+    platform: &'a Platform,
+    home: Home<'a>,
+    log: &Logger,
+) -> Result<ExportInputs<'a>, Failure> {
+    Ok(ExportInputs {
         api: phase::api(inputs.api),
         names: &built.names,
         analyzed: &built.analyzed,
         group: &built.group,
         project: &built.project,
-        run_image_names,
+        run_image_names: names_of_run_image(inputs, &built.analyzed, log)?,
         layers_dir: &inputs.layers,
         app_dir: &inputs.app,
         root: Path::new("/"),
@@ -124,15 +140,26 @@ pub(crate) fn write_images(
             threads: threads(),
             ..Compression::default()
         },
-        platform: &platform,
-        home: if inputs.layout {
-            Home::Layout { ref_name: &ref_name }
-        } else {
-            Home::Registry
-        },
+        platform,
+        home,
         wait: &thread::sleep,
+    })
+}
+
+/// Opens the images that the export works with.
+fn open<'a>(
+    inputs: &Inputs,
+    exporting: ExportInputs<'a>,
+    registries: &'a RegistryStore,
+    log: &Logger,
+) -> Result<Export<'a>, Failure> {
+    let (source, target): (&dyn ImageSource, &dyn ImageTarget) = if inputs.layout {
+        (&LayoutImages, &LayoutImages)
+    } else {
+        (registries, registries)
     };
-    let mut export = Export::open(exporting, source, target, log).map_err(|error| match error {
+    let names = exporting.names;
+    let export = Export::open(exporting, source, target, log).map_err(|error| match error {
         ExportError::Base(_) if inputs.layout => {
             let reason = format!("get run image top layer SHA: {}", with_causes(&error));
             Failure::because(code::EXPORT, "export", reason)
@@ -140,26 +167,38 @@ pub(crate) fn write_images(
         error => Failure::because(code::FAILED, "create new app image", with_causes(&error)),
     })?;
     if inputs.layout {
-        log.info(format_args!("Using app image: {}", built.names[0]));
+        log.info(format_args!("Using app image: {}", names[0]));
     } else if inputs.api.at_least(12) {
-        export = export
+        return export
             .with_extended_run_image(&inputs.extended.join("run"))
-            .map_err(|error| Failure::of(code::EXPORT, "export", &error))?;
+            .map_err(|error| explain(&error));
     }
+    Ok(export)
+}
+
+/// Makes the image, then the cache if there is one.
+fn run_before_cache(
+    inputs: &Inputs,
+    export: &Export<'_>,
+    cache: Option<&dyn Cache>,
+    log: &Logger,
+) -> Result<(), Failure> {
     let timer = Timer::start("Exporter", log);
-    let Some(cache) = cache.filter(|_| inputs.parallel) else {
-        let exported = export.run(log);
-        timer.stop(log);
-        write_report(inputs, &exported.map_err(|error| explain(&error))?)?;
-        if let Some(cache) = cache {
-            let cached = fill(&export, cache, log);
-            warn_of_cache(cached, log);
-        }
-        return Ok(());
-    };
+    let exported = export.run(log);
+    timer.stop(log);
+    write_report(inputs, &exported.map_err(|error| explain(&error))?)?;
+    if let Some(cache) = cache {
+        warn_of_cache(fill(export, cache, log), log);
+    }
+    Ok(())
+}
+
+/// Makes the image and the cache at the same time.
+fn run_beside_cache(inputs: &Inputs, export: &Export<'_>, cache: &dyn Cache, log: &Logger) -> Result<(), Failure> {
+    let timer = Timer::start("Exporter", log);
     // Its lines come when those of the export have come.
     let cache_log = MemoryLog::default();
-    let (exported, cached) = export.run_beside(|| fill(&export, cache, &cache_log), log);
+    let (exported, cached) = export.run_beside(|| fill(export, cache, &cache_log), log);
     timer.stop(log);
     for (level, line) in cache_log.lines() {
         Log::line(log, level, &line);
