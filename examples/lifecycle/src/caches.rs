@@ -1,11 +1,12 @@
 //! The cache of a phase: a directory, an image, or none.
 
 use cnb_layers::cache::{Cache, CacheImage, VolumeCache};
-use cnb_layers::{Compression, Reference, RegistryStore};
+use cnb_layers::{Reference, RegistryStore};
 
 use crate::failure::{Failure, code};
 use crate::inputs::Inputs;
 use crate::logger::Logger;
+use crate::phase;
 
 /// Warns when there is no cache.
 pub(crate) fn warn_without_cache(inputs: &Inputs, log: &Logger) {
@@ -39,7 +40,7 @@ pub(crate) fn open<'a>(
             let reason = format!("accessing cache image {name:?}: could not parse reference: {name}");
             Failure::because(code::FAILED, "create image cache", reason)
         })?;
-        let opened = CacheImage::open(&reference, registries, registries, Compression::default());
+        let opened = CacheImage::open(&reference, registries, registries, phase::compression());
         let cache = opened.map_err(|error| {
             let reason = format!(
                 "accessing cache image {name:?}: {}",

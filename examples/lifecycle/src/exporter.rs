@@ -7,7 +7,7 @@ use cnb_layers::cache::{Cache, CacheError};
 use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache, run_image_names};
 use cnb_layers::metadata::{Analyzed, BuildMetadata, Group, LauncherVersion, ProjectMetadata, Report, RunImageNames};
 use cnb_layers::phase::{Home, Log, MemoryLog};
-use cnb_layers::{Compression, ImageSource, ImageTarget, LayoutImages, Parents, Platform, RegistryStore, Timestamp};
+use cnb_layers::{ImageSource, ImageTarget, LayoutImages, Parents, Platform, RegistryStore, Timestamp};
 
 use crate::detector::Timer;
 use crate::env::Env;
@@ -136,10 +136,7 @@ fn export_inputs<'a>(
         gid: inputs.gid,
         parents: Parents::OnDisk,
         created: created(inputs, env, log)?,
-        compression: Compression {
-            threads: threads(),
-            ..Compression::default()
-        },
+        compression: phase::compression(),
         platform,
         home,
         wait: &thread::sleep,
@@ -269,8 +266,4 @@ fn launcher_version() -> LauncherVersion {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..LauncherVersion::default()
     }
-}
-
-fn threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }

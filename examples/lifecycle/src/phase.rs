@@ -1,10 +1,11 @@
 //! What the phases that handle images share.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::thread;
 
-use cnb_layers::Platform;
-use cnb_layers::Reference;
 use cnb_layers::phase::{Log, LogLevel, os_error_text};
+use cnb_layers::{Compression, Platform, Reference};
 
 use crate::api::PlatformApi;
 use crate::env::Env;
@@ -43,6 +44,19 @@ pub(crate) fn platform() -> Platform {
         "aarch64" => "arm64",
         other => other,
     })
+}
+
+/// Returns how many things this machine does at once.
+pub(crate) fn parallelism() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Returns how layers are compressed, those of images and those that only a cache image has.
+pub(crate) fn compression() -> Compression {
+    Compression {
+        threads: parallelism().get(),
+        ..Compression::default()
+    }
 }
 
 /// Returns a failure of the inputs.

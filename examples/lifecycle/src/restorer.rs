@@ -1,6 +1,5 @@
 //! Brings back the layers of the last build.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use cnb_layers::cache::Cache;
@@ -97,7 +96,7 @@ pub(crate) fn bring_back(
         group,
         metadata: &analyzed.metadata,
         skip_layers: inputs.skip_layers,
-        parallelism: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        parallelism: phase::parallelism(),
     };
     let restored = restore(&restoring, cache, log);
     timer.stop(log);
