@@ -3,14 +3,13 @@
 
 mod documents;
 mod operations;
+#[path = "../page/mod.rs"]
+mod page;
 mod stage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
     fmt::Write as _,
-    fs,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,6 +20,7 @@ use test_support::{Authority, Registry, RegistryOptions};
 
 use documents::Documents;
 use operations::{Outcome, run};
+use page::assert_page;
 use stage::{REGISTRY, Stage, Still};
 
 fn keychain(auth: &Value) -> Arc<dyn Keychain> {
@@ -266,7 +266,7 @@ fn recorded_exchanges_end_alike_with_no_more_requests() {
         alike.len()
     )
     .expect("a String takes every write");
-    assert_page(&table);
+    assert_page("docs/requests.md", "|---|--:|--:|---|\n", &table);
     assert!(
         ours_all * 100 < theirs_all * 80,
         "{ours_all} requests, {theirs_all} by the reference"
@@ -303,22 +303,6 @@ const NOT_KPACKS: [(&str, &str); 3] = [
     ("ping-429-once", "nothing is asked before the question itself"),
     ("blob-longer-than-it-should-be", "it takes more bytes than the blob has"),
 ];
-
-/// Fails when the page of the documentation says otherwise; with `UPDATE_PAGES` in the environment it is written.
-fn assert_page(table: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/requests.md");
-    let known = fs::read_to_string(&file).unwrap_or_default();
-    let marker = "|---|--:|--:|---|\n";
-    let (head, rest) = known.split_once(marker).expect("the page has a table");
-    if env::var_os("UPDATE_PAGES").is_some() {
-        fs::write(&file, format!("{head}{marker}{table}")).expect("it is written");
-    } else {
-        assert!(
-            rest == table,
-            "docs/requests.md says otherwise than\n{table}\nset UPDATE_PAGES=1 to write it"
-        );
-    }
-}
 
 /// Cases about the answer to a `PATCH`, which only blobs of unknown size are sent in here.
 const STREAMED: [&str; 5] = [

@@ -1,13 +1,12 @@
 //! Recorded token sessions of the reference client, whole: what is sent to whom in which order, and how it ends.
 
+#[path = "../page/mod.rs"]
+mod page;
 mod play;
 
 use std::{
     collections::BTreeMap,
-    env,
     fmt::{self, Write as _},
-    fs,
-    path::Path,
     sync::Arc,
 };
 
@@ -15,6 +14,7 @@ use registry_auth::{AnonymousKeychain, Credential, Keychain, Reference, Reposito
 use registry_client::{Client, Http, HttpPolicy, RegistryError, RetryPolicy};
 use serde_json::{Value, json};
 
+use page::assert_page;
 use play::{Contact, Play, Still, recorded, text};
 
 fn keychain(case: &Value) -> Arc<dyn Keychain> {
@@ -208,7 +208,11 @@ fn recorded_sessions_go_the_same_way_or_as_the_page_says() {
         counts[&Contact::Question],
         counts[&Contact::Ping],
     );
-    assert_page(&format!("{head}{page}"));
+    assert_page(
+        "docs/sessions.md",
+        "<!-- written by the test -->\n\n",
+        &format!("{head}{page}"),
+    );
     assert!(unexplained.is_empty(), "{unexplained:?} in\n{page}");
     assert!(unused.is_empty(), "these go the same way: {unused:?}");
     assert_eq!(cases.len(), 131);
@@ -227,22 +231,6 @@ fn tell(page: &mut String, name: &str, contact: Contact, why: &str, ours: &Cours
         }
     }
     writeln!(page, "```")
-}
-
-/// Fails when the page of the documentation says otherwise; with `UPDATE_PAGES` in the environment it is written.
-fn assert_page(text: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sessions.md");
-    let known = fs::read_to_string(&file).unwrap_or_default();
-    let marker = "<!-- written by the test -->\n\n";
-    let (head, rest) = known.split_once(marker).expect("the page has a marker");
-    if env::var_os("UPDATE_PAGES").is_some() {
-        fs::write(&file, format!("{head}{marker}{text}")).expect("it is written");
-    } else {
-        assert!(
-            rest == text,
-            "docs/sessions.md says otherwise than\n{text}\nset UPDATE_PAGES=1 to write it"
-        );
-    }
 }
 
 type Differences = &'static [(Option<Contact>, &'static [&'static str], &'static str)];
