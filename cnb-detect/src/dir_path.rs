@@ -116,18 +116,48 @@ impl Listing {
             .map(|(name, _)| OsStr::from_bytes(name.to_bytes()))
     }
 
-    /// Returns `path`, which lies beneath this directory, whose own path is `own`.
+    /// Returns `path`, looked up from this directory if it lies beneath it; `own` is the directory's own path.
     pub fn beneath<'a>(&'a self, own: &Path, path: &'a Path) -> DirPath<'a> {
-        match path.as_os_str().as_bytes().strip_prefix(own.as_os_str().as_bytes()) {
-            Some(rest) => {
-                let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
-                DirPath {
-                    path,
-                    base: self.handle.as_fd(),
-                    open: own.as_os_str().len() + slashes,
-                }
+        let (own, bytes) = (own.as_os_str().as_bytes(), path.as_os_str().as_bytes());
+        let rest = bytes.strip_prefix(own).unwrap_or_default();
+        let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
+        // `/layers/ab` is not beneath `/layers/a`, and the directory itself has no name in itself.
+        if (slashes > 0 || own.ends_with(b"/")) && slashes < rest.len() {
+            DirPath {
+                path,
+                base: self.handle.as_fd(),
+                open: own.len() + slashes,
             }
-            None => path.into(),
+        } else {
+            path.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_beneath_a_directory_is_looked_up_from_it() {
+        let listing = DirPath::from("/").list().expect("it can be read").expect("it is there");
+        for (own, path, rest) in [
+            ("/layers/a", "/layers/a/env", "env"),
+            ("/layers/a", "/layers/a//env/build", "env/build"),
+            ("/layers/a/", "/layers/a/env", "env"),
+            ("/", "/layers", "layers"),
+            ("/layers/a", "/layers/ab/env", "/layers/ab/env"),
+            ("/layers/a", "/layers/a", "/layers/a"),
+            ("/layers/a", "/layers/a/", "/layers/a/"),
+            ("/layers/a", "/layers", "/layers"),
+            ("", "layers", "layers"),
+        ] {
+            let found = listing.beneath(Path::new(own), Path::new(path));
+            assert_eq!(
+                (found.rest(), found.path()),
+                (OsStr::new(rest), Path::new(path)),
+                "{own}"
+            );
         }
     }
 }
