@@ -30,6 +30,16 @@ impl World {
         }
     }
 
+    fn situation(&self) -> Situation<'_> {
+        Situation {
+            image: &self.image,
+            last_build: self.last_build.as_ref(),
+            source: &self.source,
+            builder: self.builder(),
+            now: now(),
+        }
+    }
+
     fn builder(&self) -> BuilderView<'_> {
         self.namespaced
             .as_ref()
@@ -46,14 +56,7 @@ fn recorded_decisions_are_repeated() {
     let cases = cases(include_str!("fixtures/policy/build-required.json"));
     let failures = cases.iter().filter_map(|case| {
         let world = World::new(&case["input"]);
-        let situation = Situation {
-            image: &world.image,
-            last_build: world.last_build.as_ref(),
-            source: &world.source,
-            builder: world.builder(),
-            now: now(),
-        };
-        let got = match decide(&situation) {
+        let got = match decide(&world.situation()) {
             Err(error) => serde_json::json!({"error": error.to_string()}),
             Ok(Decision::UpToDate) => row("False", "", "", ""),
             Ok(Decision::Wait(_)) => row("Unknown", "", "", ""),
@@ -149,12 +152,5 @@ fn without_a_change_there_are_no_reasons_and_no_priority() {
     let one = Changes::new(vec![Change::Trigger { message: String::new() }]);
     assert_eq!(one.map(|changes| changes.reasons()).as_deref(), Some("TRIGGER"));
     let world = World::new(&cases(include_str!("fixtures/policy/build-required.json"))[0]["input"]);
-    let situation = Situation {
-        image: &world.image,
-        last_build: world.last_build.as_ref(),
-        source: &world.source,
-        builder: world.builder(),
-        now: now(),
-    };
-    assert!(matches!(decide(&situation), Ok(Decision::UpToDate)));
+    assert!(matches!(decide(&world.situation()), Ok(Decision::UpToDate)));
 }
