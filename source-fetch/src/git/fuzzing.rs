@@ -1,6 +1,6 @@
 //! What reads the bytes of git servers and repositories, for the fuzz targets.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::HashMap, io};
 
 use git2::{ObjectType, Oid};
 
@@ -109,8 +109,9 @@ pub fn pack(bytes: &[u8], size: usize) -> usize {
     kept.0.len()
 }
 
+/// Keeps objects in memory.
 #[derive(Default)]
-struct Kept(BTreeMap<Oid, (ObjectType, Vec<u8>)>);
+pub(super) struct Kept(pub(super) HashMap<Oid, (ObjectType, Vec<u8>)>);
 
 impl Keep for &mut Kept {
     fn keep(&mut self, kind: ObjectType, content: &[u8]) -> io::Result<Oid> {

@@ -325,26 +325,7 @@ mod tests {
     use git2::{Repository, Signature};
     use proptest::prelude::*;
 
-    use super::*;
-
-    #[derive(Default)]
-    struct Memory(HashMap<Oid, (ObjectType, Vec<u8>)>);
-
-    impl Keep for &mut Memory {
-        fn keep(&mut self, kind: ObjectType, content: &[u8]) -> io::Result<Oid> {
-            let id = Oid::hash_object(kind, content).map_err(io::Error::other)?;
-            self.0.insert(id, (kind, content.to_owned()));
-            Ok(id)
-        }
-
-        fn has(&mut self, id: Oid) -> bool {
-            self.0.contains_key(&id)
-        }
-
-        fn content(&mut self, id: Oid) -> io::Result<(ObjectType, Vec<u8>)> {
-            self.0.get(&id).cloned().ok_or_else(|| malformed("not kept"))
-        }
-    }
+    use super::{super::fuzzing::Kept, *};
 
     /// A repository of commits that change a few of many files, and the pack of all of it.
     fn pack(commits: usize) -> (tempfile::TempDir, Vec<u8>) {
@@ -381,7 +362,7 @@ mod tests {
         (dir, bytes)
     }
 
-    fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>, memory: &mut Memory) -> io::Result<bool> {
+    fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>, memory: &mut Kept) -> io::Result<bool> {
         let mut scan = PackScan::new(memory);
         for piece in pieces {
             scan.push(piece)?;
@@ -411,7 +392,7 @@ mod tests {
         let expected = expected(&dir);
         assert_eq!(expected.len(), 18);
         for size in [1, 2, 7, 4096, pack.len()] {
-            let mut memory = Memory::default();
+            let mut memory = Kept::default();
             assert!(scan(pack.chunks(size), &mut memory).expect("valid"), "pieces of {size}");
             assert_eq!(memory.0, expected, "pieces of {size}");
         }
@@ -436,7 +417,7 @@ mod tests {
         for option in ["--delta-base-offset", "--no-delta-base-offset"] {
             let pack = pack_objects(&["--window=20", option]);
             assert!(pack.len() < plain.len(), "there are differences");
-            let mut memory = Memory::default();
+            let mut memory = Kept::default();
             scan(pack.chunks(100), &mut memory).expect("valid");
             assert_eq!(memory.0, expected(&dir), "{option}");
         }
@@ -446,13 +427,13 @@ mod tests {
     fn a_pack_that_breaks_off_is_told_from_one_that_is_damaged() {
         let (_dir, pack) = pack(1);
         for end in [0, 5, 12, 13, pack.len() / 2, pack.len() - 20, pack.len() - 1] {
-            let error = scan(std::iter::once(&pack[..end]), &mut Memory::default()).expect_err("it breaks off");
+            let error = scan(std::iter::once(&pack[..end]), &mut Kept::default()).expect_err("it breaks off");
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "after {end} bytes: {error}");
         }
         let mut longer = pack.clone();
         longer.push(0);
         for bytes in [&longer[..], &b"PACX\0\0\0\x02\0\0\0\0"[..]] {
-            let error = scan(std::iter::once(bytes), &mut Memory::default()).expect_err("it is damaged");
+            let error = scan(std::iter::once(bytes), &mut Kept::default()).expect_err("it is damaged");
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         }
     }
@@ -476,11 +457,11 @@ mod tests {
             bytes.extend(deflated(&[0x80, 0x80, 1, 0x80, 0x80, 1, 0xb0, 0xff, 0x3f, 1, number]));
         }
         bytes.extend([0; 20]);
-        let mut memory = Memory::default();
+        let mut memory = Kept::default();
         assert!(scan(std::iter::once(&bytes[..]), &mut memory).expect("valid"));
         assert_eq!(memory.0.len(), 201);
 
-        let mut memory = Memory::default();
+        let mut memory = Kept::default();
         let mut limited = PackScan::new(&mut memory);
         limited.allow(100 << 10);
         let error = limited.push(&bytes).expect_err("too much");
@@ -498,7 +479,7 @@ mod tests {
         std::io::Write::write_all(&mut deflated, &[0, 0]).expect("written");
         bytes.extend(deflated.finish().expect("written"));
         bytes.extend([0; 20]);
-        assert!(!scan(std::iter::once(&bytes[..]), &mut Memory::default()).expect("valid"));
+        assert!(!scan(std::iter::once(&bytes[..]), &mut Kept::default()).expect("valid"));
     }
 
     proptest! {
@@ -513,7 +494,7 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = value;
             }
-            let mut memory = Memory::default();
+            let mut memory = Kept::default();
             let _ = scan(bytes.chunks(size), &mut memory);
             for (id, (kind, content)) in &memory.0 {
                 prop_assert_eq!(Oid::hash_object(*kind, content).expect("hashed"), *id);
