@@ -482,6 +482,20 @@ fn with_injected_sidecars_steps_wait_for_each_other() {
         assert_eq!(args[2], "-error-file=/buildWait/error");
         assert!(args[3].starts_with("-execute=/cnb/"), "{}", args[3]);
         assert_eq!(args[4..], [format!("-wait-file={before}")]);
+        // Without these mounts it would wait for ever: the first for the sidecars, the others for the step before.
+        let step_of_pod = all_steps(&pod).into_iter().find(|found| found["name"] == step).unwrap();
+        let mounts = list(&step_of_pod["volumeMounts"]);
+        let waits: Vec<&str> = mounts
+            .iter()
+            .filter_map(|mount| mount["mountPath"].as_str())
+            .filter(|path| ["/downward", "/buildWait"].contains(path))
+            .collect();
+        let expected: &[&str] = if step == "prepare" {
+            &["/downward", "/buildWait"]
+        } else {
+            &["/buildWait"]
+        };
+        assert_eq!(waits, expected, "{step}");
         before = format!("/buildWait/{step}");
     }
 }

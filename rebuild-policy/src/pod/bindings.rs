@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::account::secret_volume;
+use super::volumes::read_only;
 use crate::resource::CnbBinding;
 
 const BINDINGS_DIR: &str = "/platform/bindings";
@@ -40,23 +41,22 @@ pub(super) fn volumes(bindings: &[Binding]) -> Vec<Value> {
 }
 
 pub(super) fn mounts(bindings: &[Binding]) -> Vec<Value> {
-    let mount = |volume: String, path: String| json!({"name": volume, "mountPath": path, "readOnly": true});
     let mut mounts = Vec::new();
     for binding in bindings {
         match binding {
             Binding::Service { name, .. } => {
-                mounts.push(mount(format!("binding-{name}"), format!("{BINDINGS_DIR}/{name}")));
+                mounts.push(read_only(&format!("binding-{name}"), &format!("{BINDINGS_DIR}/{name}")));
             }
             Binding::Legacy(binding) => {
                 let name = &binding.name;
-                mounts.push(mount(
-                    format!("binding-metadata-{name}"),
-                    format!("{BINDINGS_DIR}/{name}/metadata"),
+                mounts.push(read_only(
+                    &format!("binding-metadata-{name}"),
+                    &format!("{BINDINGS_DIR}/{name}/metadata"),
                 ));
                 if binding.secret_ref.is_some() {
-                    mounts.push(mount(
-                        format!("binding-secret-{name}"),
-                        format!("{BINDINGS_DIR}/{name}/secret"),
+                    mounts.push(read_only(
+                        &format!("binding-secret-{name}"),
+                        &format!("{BINDINGS_DIR}/{name}/secret"),
                     ));
                 }
             }
