@@ -15,10 +15,11 @@ use source_fetch::{
     resolve_git, resolve_git_with_tree,
 };
 use support::{
+    file_server::file_server,
     repositories::build_all,
-    sshd::{Sshd, free_port, ssh, wait_for},
+    sshd::{Sshd, ssh},
 };
-use test_support::{Process, Program, require};
+use test_support::Process;
 
 const MAIN: &str = "3683c124f07936163b34ab49c014d3a32b1eda5a";
 
@@ -38,7 +39,6 @@ fn repositories() -> tempfile::TempDir {
 
 /// A git daemon for the repositories beneath `root`, and its port; its programs are those of `exec_path`.
 fn daemon(root: &Path, exec_path: Option<&Path>) -> (Process, u16) {
-    let port = free_port();
     // Not through `git daemon`, which would leave the daemon behind when it is ended.
     let place = Command::new("git")
         .arg("--exec-path")
@@ -46,19 +46,20 @@ fn daemon(root: &Path, exec_path: Option<&Path>) -> (Process, u16) {
         .expect("git runs")
         .stdout;
     let program = PathBuf::from(String::from_utf8(place).expect("text").trim()).join("git-daemon");
-    let mut command = Command::new(program);
-    command
-        .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
-        .arg(format!("--port={port}"))
-        .arg(format!("--base-path={}", root.display()))
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .envs(exec_path.map(|path| ("GIT_EXEC_PATH", path)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let daemon = Process::spawn(&command).expect("git daemon starts");
-    wait_for(port);
-    (daemon, port)
+    let command = |port| {
+        let mut command = Command::new(&program);
+        command
+            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", root.display()))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .envs(exec_path.map(|path| ("GIT_EXEC_PATH", path)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    };
+    Process::serve(command).expect("git daemon serves")
 }
 
 /// What is at a tag and a branch, with trees and files, whatever the protocol.
@@ -108,7 +109,6 @@ fn servers_that_only_know_the_older_protocol_are_asked_in_it() {
 
 #[test]
 fn a_server_of_plain_files_is_refused_with_what_to_do() {
-    require(&[Program::new("busybox", "busybox")]).expect("busybox is there");
     let root = repositories();
     let bare = root.path().join("app.git");
     let status = Command::new("git")
@@ -116,14 +116,7 @@ fn a_server_of_plain_files_is_refused_with_what_to_do() {
         .current_dir(&bare)
         .status();
     assert!(status.expect("git runs").success());
-    let port = free_port();
-    let mut command = Command::new("busybox");
-    command
-        .args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"])
-        .arg(root.path());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let _server = Process::spawn(&command).expect("busybox serves");
-    wait_for(port);
+    let (_server, port) = file_server(root.path());
     let url = format!("http://127.0.0.1:{port}/app.git");
     let error = resolve_git(&GitSource::new(&url, "main"), &access()).expect_err("it can't be told");
     assert_eq!(

@@ -6,7 +6,6 @@ use std::{
     error::Error,
     fs,
     io::Write as _,
-    process::{Command, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -17,8 +16,8 @@ use source_fetch::{
     ResolvedGit, RevisionKind, Step, TransportError, fetch_blob, fetch_git, fetch_image, resolve_git,
     resolve_git_with_tree,
 };
-use support::sshd::{free_port, wait_for};
-use test_support::{Fault, FaultProxy, GitServer, Process, Program, Registry, Rule, require};
+use support::file_server::file_server;
+use test_support::{Fault, FaultProxy, GitServer, Registry, Rule};
 
 fn access() -> Access {
     let policy = HttpPolicy {
@@ -50,7 +49,6 @@ fn noise(count: usize) -> Vec<u8> {
 
 #[test]
 fn a_file_server_with_ranges_is_asked_for_the_rest_of_a_broken_download() {
-    require(&[Program::new("busybox", "busybox")]).expect("busybox is there");
     let root = tempfile::tempdir().expect("a directory");
     let content = noise(300_000);
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -58,14 +56,7 @@ fn a_file_server_with_ranges_is_asked_for_the_rest_of_a_broken_download() {
         .expect("a file");
     zip.write_all(&content).expect("written");
     fs::write(root.path().join("a.zip"), zip.finish().expect("finished").into_inner()).expect("written");
-    let port = free_port();
-    let mut command = Command::new("busybox");
-    command
-        .args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"])
-        .arg(root.path());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let _server = Process::spawn(&command).expect("busybox serves");
-    wait_for(port);
+    let (_server, port) = file_server(root.path());
     let proxy = FaultProxy::start(&format!("127.0.0.1:{port}")).expect("a proxy");
     for cut in [100_000, 50_000] {
         proxy.inject(Rule::new(Fault::CutAnswer(cut), |_| true).times(1));

@@ -1,6 +1,7 @@
 //! What the tests of recorded values share.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod file_server;
 pub(crate) mod repositories;
 pub(crate) mod sshd;
 

@@ -2,29 +2,14 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use registry_auth::KubernetesSecret;
 use source_fetch::{GitKeychain, Ssh};
 use test_support::{Process, Program, require};
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
-pub(crate) fn wait_for(port: u16) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "no server at port {port}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 pub(crate) struct Sshd {
     pub(crate) port: u16,
@@ -63,25 +48,27 @@ impl Sshd {
         let authorized = keys.path().join("authorized");
         fs::copy(keys.path().join("key-a.pub"), &authorized).expect("copied");
         fs::set_permissions(&authorized, fs::Permissions::from_mode(0o600)).expect("the mode is set");
-        let port = free_port();
-        let config = keys.path().join("sshd_config");
-        let lines = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n{options}\n",
-            keys.path().display()
-        );
-        fs::write(&config, lines).expect("written");
         let program = ["/usr/sbin/sshd", "/sbin/sshd"]
             .into_iter()
             .find(|path| Path::new(path).exists());
-        let mut command = Command::new(program.expect("sshd is installed"));
-        command
-            .args(["-D", "-e", "-f"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = Process::spawn(&command).expect("sshd starts");
-        wait_for(port);
+        let program = program.expect("sshd is installed");
+        let config = keys.path().join("sshd_config");
+        let (process, port) = Process::serve(|port| {
+            let lines = format!(
+                "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
+                 StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n{options}\n",
+                keys.path().display()
+            );
+            fs::write(&config, lines).expect("written");
+            let mut command = Command::new(program);
+            command
+                .args(["-D", "-e", "-f"])
+                .arg(&config)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command
+        })
+        .expect("sshd serves");
         Self {
             port,
             keys,

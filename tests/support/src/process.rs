@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader},
+    net::{TcpListener, TcpStream},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, OnceLock, mpsc},
     thread,
@@ -47,6 +48,35 @@ impl Process {
     /// When the program (or `setpriv` of util-linux, which ties it to this process) can't be started.
     pub fn spawn(command: &Command) -> io::Result<Self> {
         Self::spawn_with(command, |_| {})
+    }
+
+    /// Starts a server that `command` makes for a free loopback port; returns when it takes connections, with its port.
+    ///
+    /// Another process may take the port first: a server that ends at once is started again with another one.
+    ///
+    /// # Errors
+    /// As [`Process::spawn`]; when the server ends three times, or takes no connection for ten seconds.
+    pub fn serve(command: impl Fn(u16) -> Command) -> io::Result<(Self, u16)> {
+        let until = Instant::now() + Duration::from_secs(10);
+        let mut ended = 0;
+        while ended < 3 {
+            let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+            let mut server = Self::spawn(&command(port))?;
+            loop {
+                if server.child.try_wait()?.is_some() {
+                    ended += 1;
+                    break;
+                }
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Ok((server, port));
+                }
+                if Instant::now() > until {
+                    return Err(io::Error::other(format!("{} takes no connection", server.name)));
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Err(io::Error::other("the server ends at once, three times"))
     }
 
     /// Starts `command` after `adjust` has set the standard streams.
@@ -170,6 +200,12 @@ impl Drop for Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_ends_at_once_is_an_error_and_not_waited_for() {
+        let error = Process::serve(|_| Command::new("false")).expect_err("it is no server");
+        assert!(error.to_string().contains("ends at once"), "{error}");
+    }
 
     #[test]
     fn a_process_ends_with_its_value() {
