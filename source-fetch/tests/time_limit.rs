@@ -137,6 +137,8 @@ fn an_ssh_program_that_says_nothing_is_ended_when_the_time_is_over() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = dir.path().join("ssh");
     let started = dir.path().join("started");
+    let made = std::process::Command::new("mkfifo").arg(&started).status();
+    assert!(made.expect("mkfifo runs").success());
     let script = format!("#!/bin/sh\necho $$ > {}\nexec sleep 1000\n", started.display());
     fs::write(&program, script).expect("written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
@@ -158,12 +160,10 @@ fn an_ssh_program_that_says_nothing_is_ended_when_the_time_is_over() {
         }),
         ..Access::new(http(Some(Arc::clone(&clock))))
     };
-    let watched = started.clone();
-    std::thread::spawn(move || {
-        while fs::read_to_string(&watched).unwrap_or_default().is_empty() {
-            std::thread::yield_now();
-        }
+    let process = std::thread::spawn(move || {
+        let process = fs::read_to_string(started).expect("the program writes into it");
         clock.0.fetch_add(61, Ordering::SeqCst);
+        process
     });
     let source = GitSource::new("git@git.example.com:r.git", "main");
     let error = resolve_git(&source, &access).expect_err("no answer");
@@ -172,7 +172,7 @@ fn an_ssh_program_that_says_nothing_is_ended_when_the_time_is_over() {
         "{}",
         words(&error)
     );
-    let process = fs::read_to_string(started).expect("it was started");
+    let process = process.join().expect("it was started");
     assert!(!Path::new("/proc").join(process.trim()).exists(), "it is ended");
 }
 
