@@ -3,7 +3,10 @@
 use std::{
     fmt,
     io::{self, Read, Write},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -145,6 +148,8 @@ pub struct StreamedUpload {
     session: Arc<Session>,
     repository: Repository,
     upload: Option<Uri>,
+    /// How many bytes were sent.
+    sent: u64,
     /// When it must be finished.
     until: Option<SystemTime>,
 }
@@ -159,23 +164,37 @@ impl StreamedUpload {
             session: Arc::clone(session),
             repository: repository.clone(),
             upload: None,
+            sent: 0,
             until: session
                 .call(repository, Operation::PushBlob(None), Scope::push(repository))
                 .until,
         };
         let upload = push::start(session, &streamed.call())?;
         streamed.upload = Some(upload.clone());
+        let sent = Arc::default();
+        let bytes = Counted {
+            reader: bytes,
+            sent: Arc::clone(&sent),
+        };
         streamed.upload = Some(push::stream(session, &streamed.call(), &upload, Box::new(bytes))?);
+        streamed.sent = sent.load(Ordering::Relaxed);
         Ok(streamed)
     }
 
-    /// Gives the blob its name.
+    /// Gives the blob its name; where the request breaks, the registry is asked how far it got, and it is sent again.
     ///
     /// # Errors
     /// When the registry does not take it, because the bytes sent are not those of `digest` for example.
     pub fn finish(mut self, digest: &Digest) -> Result<(), RegistryError> {
         if let Some(upload) = self.upload.take() {
-            push::part(&self.session, &self.call(), &upload, 0, &Arc::default(), Some(digest))?;
+            push::part(
+                &self.session,
+                &self.call(),
+                &upload,
+                self.sent,
+                &Arc::default(),
+                Some(digest),
+            )?;
         }
         Ok(())
     }
@@ -201,6 +220,20 @@ impl Drop for StreamedUpload {
 
 impl fmt::Debug for StreamedUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StreamedUpload({})", self.repository)
+        write!(f, "StreamedUpload({}, {} bytes sent)", self.repository, self.sent)
+    }
+}
+
+/// Counts the bytes that a request takes, for whoever has given the reader away to it.
+struct Counted<R> {
+    reader: R,
+    sent: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.sent.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Operation {
     PushBlob,
     StartUpload,
     Stream,
+    /// The request that closes a stream.
+    Finish,
     PushNew,
     Mount,
     PushManifest,
@@ -33,11 +35,11 @@ pub(crate) enum Operation {
 }
 
 use Operation::{
-    Blob, CheckRead, CheckWrite, Delete, HasBlob, Head, Manifest, Mount, PushBlob, PushManifest, PushNew, Referrers,
-    StartUpload, Stream, Tags,
+    Blob, CheckRead, CheckWrite, Delete, Finish, HasBlob, Head, Manifest, Mount, PushBlob, PushManifest, PushNew,
+    Referrers, StartUpload, Stream, Tags,
 };
 
-pub(crate) const ALL: [Operation; 15] = [
+pub(crate) const ALL: [Operation; 16] = [
     Head,
     Manifest,
     Blob,
@@ -45,6 +47,7 @@ pub(crate) const ALL: [Operation; 15] = [
     PushBlob,
     StartUpload,
     Stream,
+    Finish,
     PushNew,
     Mount,
     PushManifest,
@@ -112,7 +115,7 @@ impl Subject {
                 client.push_manifest(&tagged(&repository, &tag), INDEX, self.index().as_bytes())?;
                 Ok(())
             }
-            PushBlob | StartUpload | Stream | PushNew | CheckWrite => Ok(()),
+            PushBlob | StartUpload | Stream | Finish | PushNew | CheckWrite => Ok(()),
         }
     }
 
@@ -141,7 +144,7 @@ impl Subject {
                 upload.write_all(&self.blob).map_err(of_client)?;
                 upload.finish(&digest(&self.blob))?;
             }
-            Stream => {
+            Stream | Finish => {
                 let upload = client.stream_blob(&repository, io::Cursor::new(self.blob.clone()))?;
                 upload.finish(&digest(&self.blob))?;
             }
@@ -181,7 +184,7 @@ impl Subject {
     pub(crate) fn check(&self, operation: Operation, succeeded: bool, client: &Client, host: &str) {
         let repository = at(host, &self.path);
         match operation {
-            PushBlob | StartUpload | Stream | PushNew | Mount => {
+            PushBlob | StartUpload | Stream | Finish | PushNew | Mount => {
                 let is_there = client
                     .has_blob(&repository, &digest(&self.blob))
                     .expect("it answers")
@@ -214,7 +217,7 @@ impl Operation {
             Manifest | CheckRead => ("GET", "/manifests/sha256:"),
             Blob => ("GET", "/blobs/"),
             HasBlob => ("HEAD", "/blobs/"),
-            PushBlob => ("PUT", "digest="),
+            PushBlob | Finish => ("PUT", "digest="),
             StartUpload | Stream => ("PATCH", "/uploads/"),
             PushNew | Mount => ("POST", "mount="),
             PushManifest => ("PUT", "/manifests/"),

@@ -61,7 +61,7 @@ const FAULTS: &[(&str, Option<usize>, Make)] = &[
 /// error, behind `~` where another attempt later may help, and how often the request was sent.
 ///
 /// - An upload in parts that breaks is given up by this registry (`~404`): whoever has the bytes begins anew. So does who
-///   streams them in one request (`Stream`), whatever happens to it.
+///   streams them in one request (`Stream`), whatever happens to it. Closing the stream (`Finish`) can be repeated.
 /// - A deletion whose answer is lost finds nothing more to delete (`404 2`).
 /// - A mount that is refused becomes a push (`ok`).
 /// - A blob that is read goes on where it broke, so it takes more requests until it is given up.
@@ -69,36 +69,36 @@ const FAULTS: &[(&str, Option<usize>, Make)] = &[
 ///   referrers) is what the registry leads to (`told`).
 /// - An answer to a write is judged by its status and digest, so that its body does not matter.
 const WITH_PASSWORD: &str = r"
-                 Head         Manifest     Blob         HasBlob      PushBlob     StartUpload  Stream       PushNew      Mount        PushManifest Tags         Referrers    Delete       CheckRead    CheckWrite
-delay            ok 1         ok 1         ok 1         ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1
-silence          ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 1   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3
-answer cut once  ok 2         ok 2         ok 2         ok 2         ok 1         ~404 1       ~broken 1    ok 2         ok 2         ok 2         ok 2         ok 2         404 2        ok 2         ok 2
-answer cut       ~broken 3    ~broken 3    ~broken 6    ~broken 3    ok 1         ~404 1       ~broken 1    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    404 2        ~broken 3    ~broken 3
-request cut once ok 2         ok 2         ok 2         ok 2         ok 2         ~404 1       ~broken 1    ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
-request cut      ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~404 1       ~broken 1    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3
-429 once         ok 2         ok 2         ok 2         ok 2         ok 2         ok 4         ~429 1       ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
-429              ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 1       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3
-429 for an hour  ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1
-500 once         ok 2         ok 2         ok 2         ok 2         ok 2         ok 4         ~500 1       ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
-500              ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 1       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3
-502 once         ok 2         ok 2         ok 2         ok 2         ok 2         ok 4         ~502 1       ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
-502              ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 1       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3
-403              403 1        403 1        403 1        403 1        403 1        403 1        403 1        ok 1         ok 1         403 1        403 1        403 1        403 1        403 1        403 1
-wrong digest     bytes 1      bytes 1      bytes 1      ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         bytes 1      answer 1     answer 1     ok 1         bytes 1      ok 1
-length too large ok 1         ~broken 3    ~broken 4    ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         ~broken 3    ~broken 3    ok 1         ~broken 3    ok 1
-length too small ok 1         bytes 1      bytes 1      ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         ok 1         answer 1     ok 1         bytes 1      ok 1
-endless body     ok 1         large 1      deadline     ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         large 1      large 1      ok 1         large 1      ok 1
-slow drip        ok 1         deadline     deadline     ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         deadline     deadline     ok 1         deadline     ok 1
-redirect         ok 1         bytes 1      bytes 1      ok 1         307 1        307 1        307 1        307 1        307 1        307 1        told 1       told 1       307 1        bytes 1      307 1
-foreign realm    token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1
+                 Head         Manifest     Blob         HasBlob      PushBlob     StartUpload  Stream       Finish       PushNew      Mount        PushManifest Tags         Referrers    Delete       CheckRead    CheckWrite
+delay            ok 1         ok 1         ok 1         ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1
+silence          ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 1   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3   ~timeout 3
+answer cut once  ok 2         ok 2         ok 2         ok 2         ok 1         ~404 1       ~broken 1    ok 1         ok 2         ok 2         ok 2         ok 2         ok 2         404 2        ok 2         ok 2
+answer cut       ~broken 3    ~broken 3    ~broken 6    ~broken 3    ok 1         ~404 1       ~broken 1    ok 1         ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    404 2        ~broken 3    ~broken 3
+request cut once ok 2         ok 2         ok 2         ok 2         ok 2         ~404 1       ~broken 1    ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
+request cut      ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~404 1       ~broken 1    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3    ~broken 3
+429 once         ok 2         ok 2         ok 2         ok 2         ok 2         ok 4         ~429 1       ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
+429              ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 1       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3       ~429 3
+429 for an hour  ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1       ~429 1
+500 once         ok 2         ok 2         ok 2         ok 2         ok 2         ok 4         ~500 1       ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
+500              ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 1       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3       ~500 3
+502 once         ok 2         ok 2         ok 2         ok 2         ok 2         ok 4         ~502 1       ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
+502              ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 1       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3       ~502 3
+403              403 1        403 1        403 1        403 1        403 1        403 1        403 1        403 1        ok 1         ok 1         403 1        403 1        403 1        403 1        403 1        403 1
+wrong digest     bytes 1      bytes 1      bytes 1      ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         bytes 1      answer 1     answer 1     ok 1         bytes 1      ok 1
+length too large ok 1         ~broken 3    ~broken 4    ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         ok 1         ~broken 3    ~broken 3    ok 1         ~broken 3    ok 1
+length too small ok 1         bytes 1      bytes 1      ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         ok 1         ok 1         answer 1     ok 1         bytes 1      ok 1
+endless body     ok 1         large 1      deadline     ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         ok 1         large 1      large 1      ok 1         large 1      ok 1
+slow drip        ok 1         deadline     deadline     ok 1         ok 1         ok 3         ok 1         ok 1         ok 1         ok 1         ok 1         deadline     deadline     ok 1         deadline     ok 1
+redirect         ok 1         bytes 1      bytes 1      ok 1         307 1        307 1        307 1        307 1        307 1        307 1        307 1        told 1       told 1       307 1        bytes 1      307 1
+foreign realm    token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1      token 1
 ";
 
 /// With tokens: the registry finds the one that comes with the request expired. Who streams hears of it (`~Expired`), as
 /// the bytes are gone then.
 const WITH_TOKENS: &str = r"
-                 Head         Manifest     Blob         HasBlob      PushBlob     StartUpload  Stream       PushNew      Mount        PushManifest Tags         Referrers    Delete       CheckRead    CheckWrite
-expires once     ok 2         ok 2         ok 2         ok 2         ok 2         ok 4         ~Expired 1   ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
-always expired   401 2        401 2        401 2        401 2        401 2        401 2        ~Expired 1   ok 2         ok 2         401 2        401 2        401 2        401 2        401 2        401 2
+                 Head         Manifest     Blob         HasBlob      PushBlob     StartUpload  Stream       Finish       PushNew      Mount        PushManifest Tags         Referrers    Delete       CheckRead    CheckWrite
+expires once     ok 2         ok 2         ok 2         ok 2         ok 2         ok 4         ~Expired 1   ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2         ok 2
+always expired   401 2        401 2        401 2        401 2        401 2        401 2        ~Expired 1   401 2        ok 2         ok 2         401 2        401 2        401 2        401 2        401 2        401 2
 ";
 
 /// A place where one fault befalls one operation.

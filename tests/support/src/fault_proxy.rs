@@ -137,8 +137,9 @@ impl State {
             Some(Fault::Change(change)) => {
                 let mut answer = self.forward(head, request)?;
                 change(&mut answer);
+                // What was announced may not be what was sent; the next request must not meet the end of this connection.
+                answer.head.set("Connection", "close");
                 answer.write(client, no_body)?;
-                // What was announced may not be what was sent.
                 return Ok(false);
             }
             Some(Fault::CutAnswer(size)) => {
