@@ -1,6 +1,7 @@
 use super::bits::{Bits, stored_size};
 use super::fast::Fast;
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use crc32fast::Hasher;
+use flate2::{Compress, Compression, FlushCompress, Status};
 
 /// Content is deflated in blocks of this many bytes.
 pub(super) const BLOCK: usize = 256 * 1024;
@@ -21,7 +22,9 @@ pub(super) struct Block {
 /// A block's part of the deflate stream; it ends on a byte.
 pub(super) struct Piece {
     pub(super) deflated: Vec<u8>,
-    pub(super) sum: Crc,
+    /// The sum of the content, and how much it is.
+    pub(super) sum: Hasher,
+    pub(super) size: usize,
     pub(super) last: bool,
 }
 
@@ -52,11 +55,13 @@ impl Deflater {
             }
             None => self.deflate_small(block),
         };
-        let mut sum = Crc::new();
-        sum.update(&block.bytes[block.window..]);
+        let content = &block.bytes[block.window..];
+        let mut sum = Hasher::new();
+        sum.update(content);
         Piece {
             deflated,
             sum,
+            size: content.len(),
             last: block.last,
         }
     }
@@ -327,7 +332,7 @@ mod tests {
         let pieces = deflated(2, &mixture(2 * BLOCK + 777));
         assert_eq!(
             crate::digest_of(&pieces.concat()).as_str(),
-            "sha256:1f69622a56148063ac2e5cd5ae43b39a03760fb0708ba7d70817465cadc500ff"
+            "sha256:a0f5e95f0782ff28b8415443d5a6d43cfc7eb8b350ceff9366b5b03de5f3c30e"
         );
     }
 }
