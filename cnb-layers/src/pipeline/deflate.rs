@@ -1,7 +1,6 @@
 use super::bits::{Bits, stored_size};
 use super::fast::Fast;
-use crc32fast::Hasher;
-use flate2::{Compress, Compression, FlushCompress, Status};
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 /// Content is deflated in blocks of this many bytes.
 pub(super) const BLOCK: usize = 256 * 1024;
@@ -22,9 +21,7 @@ pub(super) struct Block {
 /// A block's part of the deflate stream; it ends on a byte.
 pub(super) struct Piece {
     pub(super) deflated: Vec<u8>,
-    /// The sum of the content, and how much it is.
-    pub(super) sum: Hasher,
-    pub(super) size: usize,
+    pub(super) sum: Crc,
     pub(super) last: bool,
 }
 
@@ -55,13 +52,11 @@ impl Deflater {
             }
             None => self.deflate_small(block),
         };
-        let content = &block.bytes[block.window..];
-        let mut sum = Hasher::new();
-        sum.update(content);
+        let mut sum = Crc::new();
+        sum.update(&block.bytes[block.window..]);
         Piece {
             deflated,
             sum,
-            size: content.len(),
             last: block.last,
         }
     }

@@ -209,7 +209,7 @@ fn collect(in_order: &Receiver<Receiver<Piece>>, sink: &mut (dyn Write + Send)) 
     };
     // No name, no time, "fastest" as the extra flag, unknown system: as Go's gzip at its fastest level.
     sink.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 0xff])?;
-    let (mut sum, mut size) = (crc32fast::Hasher::new(), 0);
+    let mut sum = flate2::Crc::new();
     let mut complete = false;
     while let Ok(piece) = in_order.recv() {
         // Without an answer, the layer ends in the middle: the writer has the reason.
@@ -218,15 +218,13 @@ fn collect(in_order: &Receiver<Receiver<Piece>>, sink: &mut (dyn Write + Send)) 
         };
         sink.write_all(&piece.deflated)?;
         sum.combine(&piece.sum);
-        size += piece.size as u64;
         complete = piece.last;
     }
     if !complete {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    sink.write_all(&sum.finalize().to_le_bytes())?;
-    // The size modulo 4 GiB.
-    sink.write_all(&size.to_le_bytes()[..4])?;
+    sink.write_all(&sum.sum().to_le_bytes())?;
+    sink.write_all(&sum.amount().to_le_bytes())?;
     sink.sink.flush()?;
     Ok((Digest::from_sha256_bytes(sink.hash.finalize().into()), sink.size))
 }
