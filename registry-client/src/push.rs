@@ -282,26 +282,29 @@ fn body(session: &Session, call: &Call<'_>, digest: &Digest, size: u64, open: &m
     let (repository, digest) = (call.repository.clone(), digest.clone());
     Ok(Body::sized(
         size,
-        Told {
-            reader,
-            bytes: 0,
-            tell: move |bytes| {
-                listener(Progress::Sent {
-                    repository: &repository,
-                    digest: Some(&digest),
-                    bytes,
-                    size: Some(size),
-                });
-            },
-        },
+        Told::new(reader, move |bytes| {
+            listener(Progress::Sent {
+                repository: &repository,
+                digest: Some(&digest),
+                bytes,
+                size: Some(size),
+            });
+        }),
     ))
 }
 
 /// Tells how many bytes were read.
-struct Told<R, F> {
+pub(crate) struct Told<R, F> {
     reader: R,
     bytes: u64,
     tell: F,
+}
+
+impl<R: Read, F: FnMut(u64)> Told<R, F> {
+    pub(crate) fn new(reader: R, tell: F) -> Self {
+        let bytes = 0;
+        Self { reader, bytes, tell }
+    }
 }
 
 impl<R: Read, F: FnMut(u64)> Read for Told<R, F> {

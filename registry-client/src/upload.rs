@@ -17,7 +17,7 @@ use crate::{
     body::Body,
     error::{Operation, RegistryError},
     progress::Progress,
-    push,
+    push::{self, Told},
     session::{Call, Session},
 };
 
@@ -171,11 +171,10 @@ impl StreamedUpload {
         };
         let upload = push::start(session, &streamed.call())?;
         streamed.upload = Some(upload.clone());
-        let sent = Arc::default();
-        let bytes = Counted {
-            reader: bytes,
-            sent: Arc::clone(&sent),
-        };
+        // The request keeps the reader, so what it has read is told.
+        let sent = Arc::new(AtomicU64::new(0));
+        let told = Arc::clone(&sent);
+        let bytes = Told::new(bytes, move |count| told.store(count, Ordering::Relaxed));
         streamed.upload = Some(push::stream(session, &streamed.call(), &upload, Box::new(bytes))?);
         streamed.sent = sent.load(Ordering::Relaxed);
         Ok(streamed)
@@ -221,19 +220,5 @@ impl Drop for StreamedUpload {
 impl fmt::Debug for StreamedUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StreamedUpload({}, {} bytes sent)", self.repository, self.sent)
-    }
-}
-
-/// Counts the bytes that a request takes, for whoever has given the reader away to it.
-struct Counted<R> {
-    reader: R,
-    sent: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.sent.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
     }
 }
