@@ -109,16 +109,19 @@ impl Deflater {
 
 fn deflate_fast(fast: &mut Fast, block: &Block) -> Vec<u8> {
     let mut out = Bits::new(block.bytes.len() / 2 + 1024);
-    let mut seen = 0;
+    let mut looked_at_window = false;
     fast.reset();
     for (start, end, shrinks) in runs(&block.bytes, block.window) {
-        if shrinks {
-            fast.look_at(&block.bytes, seen.max(start.saturating_sub(WINDOW)), start);
-            fast.deflate(&block.bytes, start, end, &mut out);
-            seen = end;
-        } else {
+        if !shrinks {
+            // Nothing refers to it: what does not shrink has nothing in common with what does.
             out.store(&block.bytes[start..end]);
+            continue;
         }
+        if !looked_at_window {
+            fast.look_at(&block.bytes, start.saturating_sub(WINDOW), block.window);
+            looked_at_window = true;
+        }
+        fast.deflate(&block.bytes, start, end, &mut out);
     }
     if !block.last {
         out.byte_boundary();

@@ -119,7 +119,7 @@ impl Fast {
                 length += 1;
                 symbols[usize::from(data[at])] -= 1;
             }
-            symbols[length_symbol(length).0] += 1;
+            symbols[usize::from(LENGTH_SYMBOLS[length])] += 1;
             distances[distance_symbol(distance).0] += 1;
             sequences.push(Sequence {
                 literals: (at - literals) as u32,
@@ -263,8 +263,18 @@ fn common(data: &[u8], earlier: usize, later: usize, most: usize) -> usize {
     count
 }
 
+const LENGTH_SYMBOLS: [u16; LONGEST + 1] = {
+    let mut table = [0u16; LONGEST + 1];
+    let mut length = 3;
+    while length <= LONGEST {
+        table[length] = length_symbol(length).0 as u16;
+        length += 1;
+    }
+    table
+};
+
 /// Returns symbol, number of extra bits, and those.
-fn length_symbol(length: usize) -> (usize, u32, u32) {
+const fn length_symbol(length: usize) -> (usize, u32, u32) {
     let rest = (length - 3) as u32;
     if length == LONGEST {
         return (285, 0, 0);

@@ -72,16 +72,15 @@ fn reversed(code: u32, width: u32) -> u32 {
 /// Returns how many bits each symbol gets; none where it does not occur.
 fn widths(counts: &[u32], limit: u32) -> Vec<u8> {
     let mut widths = vec![0u8; counts.len()];
-    let mut leaves: Vec<(u32, usize)> = counts
-        .iter()
-        .enumerate()
-        .filter(|(_, count)| **count > 0)
-        .map(|(symbol, count)| (*count, symbol))
+    // Sorted by how often they occur: that in the upper half of a number, the symbol in the lower.
+    let occurring = counts.iter().zip(0u64..).filter(|(count, _)| **count > 0);
+    let mut leaves: Vec<u64> = occurring
+        .map(|(count, symbol)| u64::from(*count) << 32 | symbol)
         .collect();
     leaves.sort_unstable();
     if leaves.len() < 2 {
-        for (_, symbol) in leaves {
-            widths[symbol] = 1;
+        for leaf in leaves {
+            widths[leaf as u32 as usize] = 1;
         }
         return widths;
     }
@@ -102,18 +101,18 @@ fn widths(counts: &[u32], limit: u32) -> Vec<u8> {
     // The least frequent symbols come first and get the longest codes.
     let mut leaves = leaves.into_iter();
     for width in (1..=limit).rev() {
-        for (_, symbol) in leaves.by_ref().take(number[width] as usize) {
-            widths[symbol] = width as u8;
+        for leaf in leaves.by_ref().take(number[width] as usize) {
+            widths[leaf as u32 as usize] = width as u8;
         }
     }
     widths
 }
 
 /// Builds the tree of Huffman and returns how many leaves are how deep; deeper ones count as `limit`.
-fn depths(leaves: &[(u32, usize)], limit: u32) -> [u32; 16] {
+fn depths(leaves: &[u64], limit: u32) -> [u32; 16] {
     let count = leaves.len();
     // Nodes in the order in which they are made, which is that of their weights; leaves first.
-    let mut weights: Vec<u64> = leaves.iter().map(|(count, _)| u64::from(*count)).collect();
+    let mut weights: Vec<u64> = leaves.iter().map(|leaf| leaf >> 32).collect();
     let mut parents = vec![0usize; 2 * count - 1];
     let (mut leaf, mut node) = (0, count);
     for made in count..2 * count - 1 {

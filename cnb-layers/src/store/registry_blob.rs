@@ -1,7 +1,7 @@
 //! A layer on its way to a registry, while it is made.
 
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use registry_auth::{Digest, Repository};
@@ -130,16 +130,25 @@ struct Parts {
 
 impl Read for Parts {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let count = self.part.read(buffer)?;
-            if count > 0 || buffer.is_empty() || self.ended {
-                return Ok(count);
+        let mut count = 0;
+        while count < buffer.len() && !self.ended {
+            let read = self.part.read(&mut buffer[count..])?;
+            count += read;
+            if read > 0 {
+                continue;
             }
-            match self.next.recv() {
+            // What is read at once is sent at once, so it is as much as there is.
+            let next = match count {
+                0 => self.next.recv().map_err(|_| TryRecvError::Disconnected),
+                _ => self.next.try_recv(),
+            };
+            match next {
                 Ok(Part::Bytes(part)) => self.part = io::Cursor::new(part),
                 Ok(Part::End) => self.ended = true,
-                Err(_) => return Err(io::Error::other("the layer was given up")),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(io::Error::other("the layer was given up")),
             }
         }
+        Ok(count)
     }
 }
