@@ -404,6 +404,20 @@ fn a_body_that_does_not_end_is_left_at_the_size_that_was_expected() {
 }
 
 #[test]
+fn of_a_blob_that_somebody_else_checks_only_the_size_counts() {
+    let host = server(|_, to| reply(to, "200 OK", b"other bytes"));
+    let read = |size| -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let blob = client(policy(&host)).blob(&repository(&host), &digest(b"these bytes"))?;
+        blob.expecting(size)?.unchecked().read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    assert_eq!(read(11).expect("it has the size"), b"other bytes");
+    let error = read(12).expect_err("it has another size");
+    assert!(matches!(registry_error(&error).reason(), Reason::WrongBytes { .. }));
+}
+
+#[test]
 fn a_small_blob_goes_in_one_request_where_the_registry_takes_that() {
     let log = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&log);

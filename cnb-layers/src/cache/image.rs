@@ -133,6 +133,13 @@ pub(crate) fn is_whole(image: &Image, reference: &Reference, target: &dyn ImageT
     Ok(true)
 }
 
+fn tar_of(diff_id: &DiffId, blob: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, CacheError> {
+    decompressed(blob).map_err(|source| CacheError::Layer {
+        diff_id: diff_id.clone(),
+        source,
+    })
+}
+
 impl Cache for CacheImage<'_> {
     fn notice(&self) -> Option<String> {
         match self.state {
@@ -157,11 +164,12 @@ impl Cache for CacheImage<'_> {
 
     fn layer(&self, diff_id: &DiffId) -> Result<Box<dyn Read + Send>, CacheError> {
         let layer = self.known(diff_id)?;
-        let blob = self.source.layer(&self.reference, &layer.descriptor)?;
-        decompressed(blob).map_err(|source| CacheError::Layer {
-            diff_id: diff_id.clone(),
-            source,
-        })
+        tar_of(diff_id, self.source.layer(&self.reference, &layer.descriptor)?)
+    }
+
+    fn layer_to_check(&self, diff_id: &DiffId) -> Result<Box<dyn Read + Send>, CacheError> {
+        let layer = self.known(diff_id)?;
+        tar_of(diff_id, self.source.layer_to_check(&self.reference, &layer.descriptor)?)
     }
 
     fn keep(&self, diff_id: &DiffId) -> Result<(), CacheError> {

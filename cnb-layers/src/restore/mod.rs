@@ -381,7 +381,7 @@ fn restore_layer(inputs: &RestoreInputs<'_>, cache: &dyn Cache, job: &Job) -> Re
         image: inputs.layers_dir,
         within: &within,
     };
-    let mut tar = cache.layer(&diff_id).map_err(|error| chain(&error))?;
+    let mut tar = cache.layer_to_check(&diff_id).map_err(|error| chain(&error))?;
     extract_layer(&mut tar, &diff_id, place).map_err(|error| chain(&error))
 }
 

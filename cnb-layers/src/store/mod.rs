@@ -47,6 +47,15 @@ pub trait ImageSource: Send + Sync {
     /// When there is no such blob or it cannot be opened.
     fn layer(&self, reference: &Reference, layer: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError>;
 
+    /// Opens a layer's blob for somebody who checks the [diff id](crate::DiffId) of what it holds: the digest of the blob need
+    /// not be checked as well. Where that saves nothing, this is [`layer`](Self::layer).
+    ///
+    /// # Errors
+    /// As those of [`layer`](Self::layer).
+    fn layer_to_check(&self, reference: &Reference, layer: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {
+        self.layer(reference, layer)
+    }
+
     /// Returns the repository from which a target with the same registry host may mount this image's
     /// blobs, or `None` when there is no such thing here.
     fn mountable(&self, reference: &Reference) -> Option<Repository> {

@@ -3,7 +3,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use registry_auth::{Digest, Reference, Repository};
-use registry_client::Client;
+use registry_client::{BlobReader, Client};
 
 use super::registry_blob::RegistryBlob;
 use super::{BlobWriter, Document, ImageError, ImageSource, ImageTarget, OpenBlob, read_limited, resolve};
@@ -62,6 +62,14 @@ impl RegistryStore {
     pub fn client(&self) -> &Client {
         &self.client
     }
+
+    fn open(&self, reference: &Reference, layer: &Descriptor) -> Result<BlobReader, ImageError> {
+        // Only of a foreign layer may the registry not have the bytes.
+        let foreign = media_type::is_foreign_layer(&layer.media_type);
+        let urls = if foreign { layer.urls.as_slice() } else { &[] };
+        let blob = self.client.foreign_blob(reference.repository(), &layer.digest, urls)?;
+        Ok(blob.expecting(layer.size)?)
+    }
 }
 
 impl std::fmt::Debug for RegistryStore {
@@ -99,11 +107,11 @@ impl ImageSource for RegistryStore {
     }
 
     fn layer(&self, reference: &Reference, layer: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {
-        // Only of a foreign layer may the registry not have the bytes.
-        let foreign = media_type::is_foreign_layer(&layer.media_type);
-        let urls = if foreign { layer.urls.as_slice() } else { &[] };
-        let blob = self.client.foreign_blob(reference.repository(), &layer.digest, urls)?;
-        Ok(Box::new(blob.expecting(layer.size)?))
+        Ok(Box::new(self.open(reference, layer)?))
+    }
+
+    fn layer_to_check(&self, reference: &Reference, layer: &Descriptor) -> Result<Box<dyn Read + Send>, ImageError> {
+        Ok(Box::new(self.open(reference, layer)?.unchecked()))
     }
 
     fn mountable(&self, reference: &Reference) -> Option<Repository> {
