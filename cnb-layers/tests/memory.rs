@@ -81,7 +81,7 @@ fn an_export_needs_no_more_memory_for_a_layer_of_400_mb_than_for_one_of_10_mb() 
 }
 
 #[test]
-#[ignore = "takes a minute of processor time unoptimised; run it with --ignored"]
+#[ignore = "takes half a minute of processor time; `.ci/run large` runs it"]
 fn an_export_needs_no_more_memory_for_a_layer_of_2_gb_than_for_one_of_10_mb() {
     let name = "an_export_needs_no_more_memory_for_a_layer_of_2_gb_than_for_one_of_10_mb";
     compare(name, 2 << 30);

@@ -429,7 +429,7 @@ fn a_full_disk_below_the_cache_is_a_warning() {
 }
 
 #[test]
-#[ignore = "takes a minute; run it with --ignored"]
+#[ignore = "takes half a minute; `.ci/run large` runs it"]
 fn a_layer_of_two_gigabytes_needs_no_more_memory_than_a_small_one() {
     let name = "a_layer_of_two_gigabytes_needs_no_more_memory_than_a_small_one";
     as_root(name, failures::two_gigabytes);
