@@ -1,6 +1,6 @@
 //! How answers of registries are read.
 
-use std::io;
+use std::io::{self, Read};
 
 use http::{
     HeaderMap, Response,
@@ -20,25 +20,33 @@ use crate::{
 pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
 /// How much of an error answer is looked at.
 const MAX_ERROR: u64 = 16 << 10;
+/// How many of its errors are kept.
+const MOST_ERRORS: usize = 8;
 
 /// Takes an answer apart as an error. Reads its body, so that the connection can be used again.
 pub(crate) fn failure(answer: Response<AnswerBody>) -> Reason {
     let (parts, body) = answer.into_parts();
-    let body = body.read_at_most(MAX_ERROR).unwrap_or_default();
+    let mut start = Vec::new();
+    // What came before a break may say enough.
+    let _ = body.take(MAX_ERROR).read_to_end(&mut start);
     Reason::Status {
         status: parts.status,
-        errors: server_errors(&parts.headers, &body),
+        errors: server_errors(&parts.headers, &start),
         retry_after: parts.extensions.get::<RetryAfter>().map(|wait| wait.0),
     }
 }
 
 fn server_errors(headers: &HeaderMap, body: &[u8]) -> Vec<ServerError> {
     let clean = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(300).collect() };
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    if let Some(errors) = json.get("errors").and_then(Value::as_array) {
+    let listed = match serde_json::from_slice::<Value>(body) {
+        Ok(json) => json.get("errors").and_then(Value::as_array).cloned(),
+        Err(_) => first_errors(body),
+    };
+    if let Some(errors) = listed {
         let text = |error: &Value, name: &str| clean(error.get(name).and_then(Value::as_str).unwrap_or_default());
-        let errors = errors.iter().take(8);
         return errors
+            .iter()
+            .take(MOST_ERRORS)
             .map(|error| ServerError {
                 code: text(error, "code"),
                 message: text(error, "message"),
@@ -59,6 +67,26 @@ fn server_errors(headers: &HeaderMap, body: &[u8]) -> Vec<ServerError> {
         message: clean(line),
     });
     error.into_iter().collect()
+}
+
+/// Returns the errors at the start of a list that is cut off: a registry that lacks the blobs of a manifest names each.
+fn first_errors(body: &[u8]) -> Option<Vec<Value>> {
+    let name = br#""errors""#;
+    let at = body.windows(name.len()).position(|found| found == name)? + name.len();
+    let mut rest = body[at..].trim_ascii_start().strip_prefix(b":")?;
+    let mut separator = b"[";
+    let mut errors = Vec::new();
+    while errors.len() < MOST_ERRORS {
+        let Some(next) = rest.trim_ascii_start().strip_prefix(separator) else {
+            break;
+        };
+        let mut values = serde_json::Deserializer::from_slice(next).into_iter();
+        let Some(Ok(error)) = values.next() else { break };
+        errors.push(error);
+        rest = &next[values.byte_offset()..];
+        separator = b",";
+    }
+    (!errors.is_empty()).then_some(errors)
 }
 
 /// Returns the media type without its parameters; empty if there is none.
@@ -90,4 +118,31 @@ pub(crate) fn read_body(place: &str, body: AnswerBody, limit: u64) -> Result<Vec
 /// Makes the reason of a body that broke off.
 pub(crate) fn broken(place: &str, error: io::Error) -> Reason {
     Reason::Http(HttpError::new(place, HttpError::kind_of(&error)).because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(body: &str) -> Vec<String> {
+        let errors = server_errors(&HeaderMap::new(), body.as_bytes());
+        errors.into_iter().map(|error| error.code).collect()
+    }
+
+    #[test]
+    fn of_a_list_of_errors_that_is_cut_off_the_first_count() {
+        let error = r#"{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown","detail":{"digest":"sha256:0"}}"#;
+        let whole = format!(r#"{{ "errors" : [ {} ] }}"#, [error; 3].join(" , "));
+        assert_eq!(codes(&whole), ["MANIFEST_BLOB_UNKNOWN"; 3]);
+        assert_eq!(codes(&whole[..whole.len() - 40]), ["MANIFEST_BLOB_UNKNOWN"; 2]);
+        let long = format!(r#"{{"errors":[{}"#, [error; 500].join(","));
+        assert_eq!(codes(&long), ["MANIFEST_BLOB_UNKNOWN"; MOST_ERRORS]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_start_of_an_answer_makes_reading_its_errors_panic(body in r#"(\{|\[|"errors"|:|,|\}|\]|"code"|1| ){0,20}"#) {
+            codes(&body);
+        }
+    }
 }

@@ -223,7 +223,8 @@ impl RegistryError {
                 let uploads = matches!(self.0.operation, Operation::PushBlob(_) | Operation::MountBlob(..));
                 // An upload that was lost can be made anew, if one was made.
                 let code = |code: &str| is_retryable_code(code) || (uploads && code == "BLOB_UPLOAD_UNKNOWN");
-                is_retryable_status(*status) || errors.iter().any(|error| code(&error.code))
+                let all = !errors.is_empty() && errors.iter().all(|error| code(&error.code));
+                is_retryable_status(*status) || all
             }
             Reason::Http(error) => error.kind.is_retryable(),
             Reason::Token(error) => error.status().is_some_and(is_retryable_status),

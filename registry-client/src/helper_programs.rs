@@ -5,10 +5,10 @@ use std::{
     fmt,
     io::{self, Read, Write},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use registry_auth::{HelperOutput, HelperRunner};
@@ -66,40 +66,67 @@ impl HelperRunner for HelperPrograms {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A program that does not read has its answer without.
-            let _ = stdin.write_all(server.as_bytes());
-        }
-        let output = read_within(&mut child, self.time_limit);
-        if output.is_err() {
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let until = Instant::now() + self.time_limit;
+        let server = server.to_owned();
+        let output = within(until, move || {
+            if let Some(mut stdin) = stdin {
+                // A program that does not read has its answer without.
+                let _ = stdin.write_all(server.as_bytes());
+            }
+            let mut bytes = Vec::new();
+            let Some(stdout) = stdout else { return Ok(bytes) };
+            stdout.take(MAX_OUTPUT).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        // One that has said everything may still go on.
+        let status = match output {
+            Ok(_) => end(&mut child, until),
+            Err(_) => None,
+        };
+        if status.is_none() {
             let _ = child.kill();
+            child.wait()?;
         }
-        let status = child.wait()?;
+        let stdout = output.map_err(|error| error.unwrap_or_else(|| self.too_late()))?;
+        let status = status.transpose()?.ok_or_else(|| self.too_late())?;
         Ok(HelperOutput {
             success: status.success(),
-            stdout: output?,
+            stdout,
         })
     }
 }
 
-/// Reads standard output to its end, which a thread waits for.
-fn read_within(child: &mut Child, limit: Duration) -> io::Result<Vec<u8>> {
-    let Some(stdout) = child.stdout.take() else {
-        return Ok(Vec::new());
-    };
+impl HelperPrograms {
+    fn too_late(&self) -> io::Error {
+        let limit = self.time_limit.as_secs_f32();
+        io::Error::new(io::ErrorKind::TimedOut, format!("it took longer than {limit} seconds"))
+    }
+}
+
+/// Does `work` on a thread of its own, and waits until then; `Err(None)` when that was too short.
+fn within<T: Send + 'static>(
+    until: Instant,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Option<io::Error>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = stdout.take(MAX_OUTPUT).read_to_end(&mut bytes).map(|_| bytes);
         // Nobody listens any more when it took too long.
-        let _ = sender.send(read);
+        let _ = sender.send(work());
     });
-    receiver.recv_timeout(limit).unwrap_or_else(|_| {
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("it took longer than {} seconds", limit.as_secs_f32()),
-        ))
-    })
+    let done = receiver.recv_timeout(until.saturating_duration_since(Instant::now()));
+    done.map_err(|_| None)?.map_err(Some)
+}
+
+/// Waits for the end of a process, looking again and again; `None` when it goes on.
+fn end(child: &mut Child, until: Instant) -> Option<io::Result<ExitStatus>> {
+    loop {
+        let ended = child.try_wait().transpose();
+        if ended.is_some() || Instant::now() >= until {
+            return ended;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The environment may hold secrets, so only its names are shown.
@@ -151,6 +178,14 @@ mod tests {
         programs.time_limit = Duration::from_millis(100);
         let error = programs.run("test", "reg.example.com").err().map(|error| error.kind());
         assert_eq!(error, Some(io::ErrorKind::TimedOut));
+        let (_folder, mut programs) = self::programs("printf '{}'; exec >&-; exec /bin/sleep 60");
+        programs.time_limit = Duration::from_millis(200);
+        let error = programs.run("test", "reg.example.com").err().map(|error| error.kind());
+        assert_eq!(
+            error,
+            Some(io::ErrorKind::TimedOut),
+            "it has closed its output and goes on"
+        );
         let error = programs.run("other", "reg.example.com").err().map(|error| error.kind());
         assert_eq!(error, Some(io::ErrorKind::NotFound));
     }

@@ -33,11 +33,15 @@ pub(crate) fn exists(session: &Session, call: &Call<'_>, digest: &Digest) -> Res
         |_, answer| match answer.status() {
             StatusCode::OK => Ok(Some(answer::content_length(answer.headers()).unwrap_or(0))),
             // Storage elsewhere: the registry would not lead there if it did not have the blob.
-            status if status.is_redirection() => Ok(Some(0)),
+            status if leads_elsewhere(status) => Ok(Some(0)),
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(answer::failure(answer)),
         },
     )
+}
+
+fn leads_elsewhere(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Starts an upload and returns where it goes on.

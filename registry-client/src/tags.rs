@@ -56,9 +56,7 @@ pub(crate) fn tags(
 /// Lists all repositories, in the registry's order.
 pub(crate) fn repositories(session: &Session, registry: &RegistryHost) -> Result<Vec<String>, RegistryError> {
     // Stands for the registry as a whole where credentials are looked up and errors told.
-    let place = format!("{registry}/catalog")
-        .parse()
-        .expect("any host goes with this path");
+    let place = Repository::new(registry.clone(), "catalog").expect("the path is one");
     let scopes = ScopeSet::parse("registry:catalog:*");
     let call = session.call(&place, Operation::ListRepositories, scopes);
     list(session, &call, None, catalog)

@@ -339,7 +339,9 @@ fn is_retryable(error: &ImageError) -> bool {
 fn may_answer_later(error: &RegistryError) -> bool {
     match error.reason() {
         registry_client::Reason::Local(source) => is_passing(source),
-        _ => error.is_retryable() || error.is_not_found(),
+        // Whatever a registry answers may be otherwise later, unless it is about who asks.
+        registry_client::Reason::Status { .. } => !error.is_unauthorized(),
+        _ => error.is_retryable(),
     }
 }
 

@@ -43,3 +43,29 @@ fn whoever_gets_the_manifest_may_read() {
     let expected = "cannot check read access to v1 (reg.example.com/team/app): the registry answered 404 Not Found";
     assert_eq!(error.to_string(), expected);
 }
+
+#[test]
+fn any_host_can_be_asked_for_its_repositories() {
+    for host in ["MYREG", "myreg", "*", "-"] {
+        let registry = host.parse().expect("a registry");
+        let (script, client, _) = start(vec![ok(br#"{"repositories": ["team/app"]}"#)]);
+        let found = client.repositories(&registry).expect("it answers");
+        assert_eq!(found, ["team/app"]);
+        let asked = script.origins();
+        assert!(asked[0].contains(host), "{asked:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_for_several_reasons_is_worth_another_try_only_if_all_of_them_may_pass() {
+    for (codes, again) in [
+        (r#"{"code": "TOOMANYREQUESTS"}, {"code": "UNKNOWN"}"#, true),
+        (r#"{"code": "TOOMANYREQUESTS"}, {"code": "DENIED"}"#, false),
+        ("", false),
+    ] {
+        let body = format!(r#"{{"errors": [{codes}]}}"#).into_bytes();
+        let (_, client, repository) = start(vec![(400, Vec::new(), body); 20]);
+        let error = client.check_read(&tagged(&repository)).expect_err("it is refused");
+        assert_eq!(error.is_retryable(), again, "{codes}");
+    }
+}
