@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
-use tar::EntryType;
 
 use crate::DiffId;
+use crate::tar::{EntryKind, TarError, TarReader};
 
 /// Files are copied through a buffer of this size.
 const BUFFER: usize = 256 * 1024;
+/// The type flag of a file that is to lie in one piece on the disk: a file like others.
+const CONTIGUOUS: u8 = b'7';
 
 /// Why a layer could not be extracted.
 #[derive(Debug, thiserror::Error)]
@@ -110,54 +112,46 @@ fn remove(place: LayerPlace<'_>) {
 
 fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(), ExtractError> {
     let mut target = Target::open(place)?;
-    let mut archive = tar::Archive::new(tar);
+    let mut archive = TarReader::new(tar);
     let mut buffer = vec![0; BUFFER];
-    for entry in archive.entries().map_err(ExtractError::Tar)? {
-        let mut entry = entry.map_err(ExtractError::Tar)?;
-        let name = entry.path_bytes().into_owned();
-        let kind = entry.header().entry_type();
-        if kind == EntryType::XGlobalHeader {
+    while let Some(entry) = archive.next().map_err(unreadable)? {
+        let (name, kind) = (entry.name, entry.kind);
+        if kind == EntryKind::PaxGlobal {
             continue;
         }
         let shown = || String::from_utf8_lossy(&name).into_owned();
         let escapes = || ExtractError::Escapes { name: shown() };
-        let mode = entry.header().mode().map_err(ExtractError::Tar)? & 0o7777;
+        let mode = u32::try_from(entry.mode & 0o7777).unwrap_or_default();
         let inside = match locate(&name, place) {
-            Some(Located::Above) if kind == EntryType::Directory => continue,
+            Some(Located::Above) if kind == EntryKind::Directory => continue,
             Some(Located::Inside(path)) => path,
             _ => return Err(escapes()),
         };
-        if inside.is_empty() && !matches!(kind, EntryType::Directory | EntryType::Symlink) {
+        if inside.is_empty() && !matches!(kind, EntryKind::Directory | EntryKind::Symlink) {
             return Err(escapes());
         }
         match kind {
-            EntryType::Directory => target
+            EntryKind::Directory => target
                 .directory(&inside, mode)
                 .map_err(|error| target.error(&inside, error, &shown()))?,
-            EntryType::Regular | EntryType::Continuous => {
+            EntryKind::File | EntryKind::Other(CONTIGUOUS) => {
                 let mut file = target
                     .file(&inside, mode, replace)
                     .map_err(|error| target.error(&inside, error, &shown()))?;
-                let size = entry.size();
-                let copied = copy(&mut entry, &mut file, &mut buffer).and_then(|count| match count {
-                    count if count == size => Ok(()),
-                    _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-                });
-                copied.map_err(|source| ExtractError::File {
+                copy(&mut archive, &mut file, &mut buffer).map_err(|source| ExtractError::File {
                     path: target.path(&inside),
                     source,
                 })?;
             }
-            EntryType::Symlink => {
-                let link = entry.link_name_bytes().unwrap_or_default().into_owned();
+            EntryKind::Symlink => {
                 target
-                    .link(&inside, &link)
+                    .link(&inside, &entry.link)
                     .map_err(|error| target.error(&inside, error, &shown()))?;
             }
             other => {
                 return Err(ExtractError::Kind {
                     name: shown(),
-                    kind: other.as_byte(),
+                    kind: other.flag(),
                 });
             }
         }
@@ -165,16 +159,19 @@ fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(
     target.finish()
 }
 
-/// Copies to the end and returns the number of bytes.
-fn copy(from: &mut dyn Read, to: &mut std::fs::File, buffer: &mut [u8]) -> io::Result<u64> {
-    let mut total = 0;
+fn unreadable(error: TarError) -> ExtractError {
+    ExtractError::Tar(match error {
+        TarError::Read(source) => source,
+        damaged @ TarError::Damaged { .. } => io::Error::new(io::ErrorKind::InvalidData, damaged),
+    })
+}
+
+/// Copies the rest of an entry; that it ends too early is an error of its reader.
+fn copy(from: &mut dyn Read, to: &mut std::fs::File, buffer: &mut [u8]) -> io::Result<()> {
     loop {
         match from.read(buffer) {
-            Ok(0) => return Ok(total),
-            Ok(count) => {
-                to.write_all(&buffer[..count])?;
-                total += count as u64;
-            }
+            Ok(0) => return Ok(()),
+            Ok(count) => to.write_all(&buffer[..count])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -417,6 +414,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use tar::EntryType;
+
     #[derive(Clone, Copy)]
     enum Make<'a> {
         Dir(&'a str, u32),
@@ -609,6 +608,70 @@ mod tests {
             }
         }
         assert!(swapped > 40, "only {swapped} swaps");
+    }
+
+    fn header(name: &str, flag: u8, size: u64) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_mut_bytes()[156] = flag;
+        header.set_mode(0o750);
+        header.set_size(size);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    #[test]
+    fn an_old_entry_whose_name_ends_in_a_slash_is_a_directory() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let layer = [header("layers/acme/c/d/", 0, 0), header("layers/acme/c/f", 0, 0)].concat();
+        restore(dir.path(), &layer).expect("it is a good layer");
+        assert!(dir.path().join("acme/c/d").is_dir());
+        assert!(dir.path().join("acme/c/f").is_file());
+    }
+
+    /// Gives `head`, then `left` bytes, and counts these.
+    struct Endless {
+        head: Vec<u8>,
+        left: u64,
+        given: u64,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if !self.head.is_empty() {
+                let count = buffer.len().min(self.head.len());
+                buffer[..count].copy_from_slice(&self.head[..count]);
+                self.head.drain(..count);
+                return Ok(count);
+            }
+            let count = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            buffer[..count].fill(b'a');
+            self.left -= count as u64;
+            self.given += count as u64;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn names_and_records_of_hundreds_of_megabytes_are_refused_before_they_are_read() {
+        for flag in [b'L', b'K', b'x', b'g'] {
+            let size = 600 << 20;
+            let mut tar = Endless {
+                head: header("././@LongLink", flag, size),
+                left: size,
+                given: 0,
+            };
+            let dir = tempfile::tempdir().expect("there is room");
+            let place = LayerPlace {
+                disk: dir.path(),
+                image: Path::new("/layers"),
+                within: &["sbom"],
+            };
+            let error = extract_sbom(&mut tar, place).expect_err("nobody needs such names");
+            let text = crate::phase::with_causes(&error);
+            assert!(text.contains("longer than 1 MiB"), "{text}");
+            assert_eq!(tar.given, 0, "{}", char::from(flag));
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn archive(name: &str, entries: &[Make<'_>]) -> Vec<u8> {
             Dir(path, mode) => (path, EntryType::Directory, mode, "", None),
             File(path, mode, content) => (path, EntryType::Regular, mode, content, None),
             Link(path, link) => (path, EntryType::Symlink, 0o777, "", Some(link)),
-            Global => ("", EntryType::XGlobalHeader, 0o644, "19 comment=anything\n", None),
+            Global => ("", EntryType::XGlobalHeader, 0o644, "20 comment=anything\n", None),
         };
         let mut header = tar::Header::new_ustar();
         let path = format!("/layers/acme_one/{name}/{path}");
