@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use sha2::{Digest as _, Sha256};
 
 use super::{Cache, CacheError, CachedLayer};
@@ -70,7 +70,7 @@ impl VolumeCache {
     }
 
     fn open_committed(&self, diff_id: &DiffId) -> Result<File, CacheError> {
-        match File::open(Self::file(&self.committed, diff_id)) {
+        match open_file(&Self::file(&self.committed, diff_id)) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CacheError::NoLayer(diff_id.to_string())),
             Err(source) => Err(CacheError::Layer {
@@ -84,9 +84,13 @@ impl VolumeCache {
 impl Cache for VolumeCache {
     fn metadata(&self) -> Result<CacheMetadata, CacheError> {
         let path = self.committed.join(METADATA);
-        match fs::read(&path) {
+        let read = open_file(&path).and_then(|mut file| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        match read {
             Ok(bytes) => Ok(first_document(&bytes)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
                 Ok(CacheMetadata::default())
             }
             Err(source) => Err(CacheError::Metadata { path, source }),
@@ -182,6 +186,19 @@ impl Cache for VolumeCache {
             return Err(failed("committing", &self.staging, source));
         }
         remove(&self.backup).map_err(|source| failed("removing", &self.backup, source))
+    }
+}
+
+/// Opens a file to read it, also through a link. What is no regular file, such as a pipe that nobody writes to, is
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) at once.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        let problem = format!("{} is not a regular file", path.display());
+        Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
     }
 }
 
@@ -321,6 +338,26 @@ mod tests {
         let cache = VolumeCache::open(dir.path()).expect("it opens");
         fs::write(cache.committed.join(METADATA), "garbage").expect("there is room");
         assert_eq!(cache.metadata().expect("it is readable"), CacheMetadata::default());
+    }
+
+    #[test]
+    fn a_pipe_or_a_directory_in_place_of_a_file_is_a_miss_and_nobody_waits_for_it() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let cache = VolumeCache::open(dir.path()).expect("it opens");
+        let (pipe, folder) = (DiffId::of(b"pipe"), DiffId::of(b"folder"));
+        let make_pipe = |path: &Path| {
+            rustix::fs::mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).expect("pipes can be made");
+        };
+        make_pipe(&VolumeCache::file(&cache.committed, &pipe));
+        fs::create_dir(VolumeCache::file(&cache.committed, &folder)).expect("there is room");
+        for id in [&pipe, &folder] {
+            for error in [cache.layer(id).err(), cache.keep(id).err()] {
+                let error = error.expect("it is no file");
+                assert!(error.is_miss(), "{error}");
+            }
+        }
+        make_pipe(&cache.committed.join(METADATA));
+        assert_eq!(cache.metadata().expect("it counts as empty"), CacheMetadata::default());
     }
 
     #[test]
