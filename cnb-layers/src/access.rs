@@ -73,10 +73,11 @@ fn normal_name(name: &str) -> String {
 }
 
 impl RunImageNames {
-    /// Returns whether `name` is the image or one of its mirrors.
+    /// Returns whether `name` is the image or one of its mirrors, which may be known without the image. Empty text is
+    /// no name.
     pub fn contain(&self, name: &str) -> bool {
         let mut names = std::iter::once(&self.image).chain(&self.mirrors);
-        !self.image.is_empty() && names.any(|known| same_image(known, name))
+        names.any(|known| !known.is_empty() && same_image(known, name))
     }
 
     /// Chooses the name to read the image from: the first on `registry` that `is_readable`, else the first
@@ -125,6 +126,17 @@ mod tests {
         ));
         assert!(!same_image("r.example/run:1", "r.example/run:2"));
         assert!(same_image("Not A Name", "Not A Name"));
+    }
+
+    #[test]
+    fn a_mirror_is_known_also_where_the_image_itself_is_not_named() {
+        let names = RunImageNames {
+            image: String::new(),
+            mirrors: vec![String::new(), "r.example/run:1".into()],
+        };
+        assert!(names.contain("r.example/run:1"));
+        assert!(!names.contain("r.example/run:2"));
+        assert!(!names.contain(""));
     }
 
     #[test]

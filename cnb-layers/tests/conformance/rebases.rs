@@ -184,6 +184,11 @@ fn from_platform_api_0_12_on_stacks_do_not_matter() {
 
 /// Rebases an image whose label says `names` about its base; returns the base that it has then, or what is wrong.
 fn asked_for(minor: u64, names: &str) -> Result<String, RebaseError> {
+    rebased(minor, names, None, true)
+}
+
+/// The same with a base that the caller names, by force or without.
+fn rebased(minor: u64, names: &str, named: Option<&str>, force: bool) -> Result<String, RebaseError> {
     let (store, app) = (MemoryStore::new(), "registry.example/acme/app:1");
     let push = |image: cnb_layers::BaseImage, name: &str| {
         let pushed = image.push(&store, &[reference(name)], Compression::default());
@@ -200,8 +205,8 @@ fn asked_for(minor: u64, names: &str) -> Result<String, RebaseError> {
         api: PlatformApi::new(minor).expect("it is known"),
         app,
         names: &[app.to_owned()],
-        run_image: None,
-        force: true,
+        run_image: named,
+        force,
         platform: &linux(),
         wait: &|_| (),
     };
@@ -232,5 +237,19 @@ fn the_base_asked_for_is_the_run_image_then_that_of_the_stack() {
     for (minor, names) in [(12, "}".to_owned()), (11, format!("{run}}}"))] {
         let error = asked_for(minor, &names).expect_err("it names none");
         assert!(matches!(error, RebaseError::NoRunImageName), "{error}");
+    }
+}
+
+#[test]
+fn a_base_that_is_a_mirror_is_known_also_where_the_image_is_not_named() {
+    let names = r#""image":"","mirrors":["registry.example/acme/run:1"]"#;
+    for label in [
+        format!(r",{names}}}"),
+        format!(r#"}},"stack":{{"runImage":{{{names}}}}}"#),
+    ] {
+        let found = rebased(12, &label, Some("registry.example/acme/run:1"), false);
+        assert_eq!(found.expect("it is known"), "registry.example/acme/run", "{label}");
+        let error = rebased(12, &label, Some("registry.example/acme/stack-run:1"), false).expect_err("it is not known");
+        assert!(matches!(error, RebaseError::UnknownBase { .. }), "{error}");
     }
 }
