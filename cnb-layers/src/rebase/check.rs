@@ -1,5 +1,7 @@
 //! Whether a base fits an image.
 
+use cnb_order::ApiVersion;
+
 use crate::Image;
 use crate::metadata::{TargetMetadata, labels, to_json};
 
@@ -58,11 +60,12 @@ pub enum Misfit {
 
 /// Decides whether `base` fits `app`. With `force`, reasons that may be overridden come back as warnings.
 pub fn check_rebase(app: &Image, base: &Image, force: bool) -> Result<Vec<Misfit>, Misfit> {
-    let version = app.env("CNB_PLATFORM_API").unwrap_or_default();
-    let since_0_12 = match (version, parse_api(version)) {
-        ("", _) => false,
-        (_, Some(version)) => version >= (0, 12),
-        (_, None) => return Err(Misfit::PlatformApi(version.to_owned())),
+    let since_0_12 = match app.env("CNB_PLATFORM_API").unwrap_or_default() {
+        "" => false,
+        text => {
+            let version: ApiVersion = text.parse().map_err(|_| Misfit::PlatformApi(text.to_owned()))?;
+            version.at_least(12)
+        }
     };
     if !since_0_12 {
         check_stack(app, base)?;
@@ -140,9 +143,4 @@ fn serves(base: &TargetMetadata, app: &TargetMetadata) -> bool {
         }
     };
     base.os == app.os && base.arch == app.arch && variant && distro
-}
-
-fn parse_api(text: &str) -> Option<(u64, u64)> {
-    let (major, minor) = text.strip_prefix('v').unwrap_or(text).split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }

@@ -2,7 +2,7 @@
 
 use cnb_layers::metadata::labels;
 use cnb_layers::phase::{MemoryLog, PlatformApi};
-use cnb_layers::rebase::{RebaseError, RebaseInputs, check_rebase, rebase};
+use cnb_layers::rebase::{Misfit, RebaseError, RebaseInputs, check_rebase, rebase};
 use cnb_layers::{AllowAll, Compression, Image, MemoryStore, Platform};
 
 use crate::build::{reference, run_image};
@@ -179,6 +179,30 @@ fn from_platform_api_0_12_on_stacks_do_not_matter() {
         let fits = |labels: &[(&str, &str)]| check_rebase(&image("0.12", linux(), labels), &base, false);
         assert_eq!(fits(&[STACK]), Ok(Vec::new()));
         assert_eq!(fits(&[]), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn the_platform_api_of_an_image_may_lack_a_minor_number_but_not_hold_signs() {
+    // Another stack on the same machine: an image of an older platform refuses it.
+    let base = image("x", linux(), &[(labels::STACK_ID, "other")]);
+    for (api, since_0_12) in [
+        ("1", true),
+        ("1.", true),
+        ("12", true),
+        ("v0.12", true),
+        ("0.012", true),
+        ("0", false),
+        ("0.", false),
+        ("v0.9", false),
+    ] {
+        let checked = check_rebase(&image(api, linux(), &[STACK]), &base, false);
+        assert_eq!(checked.is_ok(), since_0_12, "{api}: {checked:?}");
+        assert!(!matches!(checked, Err(Misfit::PlatformApi(_))), "{api}");
+    }
+    for api in ["+0.12", "0.+9", "-1", ".12", "0.12.1", " 0.12", "99999999999999999999"] {
+        let refused = check_rebase(&image(api, linux(), &[STACK]), &base, true);
+        assert_eq!(refused, Err(Misfit::PlatformApi(api.to_owned())));
     }
 }
 
