@@ -34,10 +34,7 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
 
 /// Fills in what was not given and checks the names. Returns those that will be written.
 pub(crate) fn resolve(inputs: &mut Inputs, registries: &RegistryStore, log: &Logger) -> Result<Vec<String>, Failure> {
-    let output = inputs.positional[0].clone();
-    if output.is_empty() {
-        return Err(phase::inputs_failure("image argument is required"));
-    }
+    let output = phase::output(inputs)?.to_owned();
     if inputs.previous_image.is_empty() {
         inputs.previous_image.clone_from(&output);
     }

@@ -63,6 +63,7 @@ fn resolve(inputs: &Inputs, env: &Env, log: &Logger) -> Result<Analyzed, Failure
     if inputs.run_image != env.text("CNB_RUN_IMAGE").unwrap_or_default() {
         return Err(phase::inputs_failure("-run-image is unsupported"));
     }
+    phase::output(inputs)?;
     let analyzed = files::analyzed(&inputs.analyzed, log)
         .map_err(phase::inputs_failure)?
         .unwrap_or_default();

@@ -69,6 +69,15 @@ pub(crate) fn parse(name: &str) -> Result<Reference, Failure> {
     Reference::parse(name).map_err(|_| inputs_failure(format_args!("could not parse reference: {name}")))
 }
 
+/// Returns the name of the image to make, which must be given.
+pub(crate) fn output(inputs: &Inputs) -> Result<&str, Failure> {
+    let output = inputs.positional.first().map_or("", String::as_str);
+    if output.is_empty() {
+        return Err(inputs_failure("image argument is required"));
+    }
+    Ok(output)
+}
+
 /// Checks that all names are those of images, and that those to be written are on one registry.
 pub(crate) fn check_names<'a>(written: &[String], others: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
     let written: Vec<_> = written.iter().map(|name| parse(name)).collect::<Result<_, _>>()?;

@@ -27,8 +27,9 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
         }
         inputs.run_image = std::mem::take(&mut inputs.deprecated_image);
     }
+    let output = phase::output(&inputs)?.to_owned();
     if inputs.previous_image.is_empty() {
-        inputs.previous_image.clone_from(&inputs.positional[0]);
+        inputs.previous_image = output;
     }
     let others = [inputs.previous_image.as_str(), inputs.run_image.as_str()];
     phase::check_names(&inputs.positional, others)?;

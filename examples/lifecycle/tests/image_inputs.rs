@@ -11,14 +11,14 @@ use registry_auth::{AnonymousKeychain, Reference};
 use registry_client::{Client, HttpPolicy};
 use test_support::{Registry, RegistryOptions};
 
-/// Runs the analyzer in `directory` and returns its exit code and what it says.
-fn analyze(directory: &Path, api: &str, args: &[&str]) -> (Option<i32>, String) {
+/// Runs a phase in `directory` and returns its exit code and what it says.
+fn run(phase: &str, directory: &Path, api: &str, args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_lifecycle"))
-        .arg0("analyzer")
-        .args(["-layers", "layers"])
+        .arg0(phase)
         .args(args)
         .env_clear()
         .env("CNB_PLATFORM_API", api)
+        .env("CNB_LAYERS_DIR", "layers")
         .env("CNB_NO_COLOR", "true")
         .env("CNB_USER_ID", rustix::process::getuid().as_raw().to_string())
         .env("CNB_GROUP_ID", rustix::process::getgid().as_raw().to_string())
@@ -29,6 +29,11 @@ fn analyze(directory: &Path, api: &str, args: &[&str]) -> (Option<i32>, String) 
         output.status.code(),
         String::from_utf8_lossy(&output.stdout).into_owned(),
     )
+}
+
+/// Runs the analyzer.
+fn analyze(directory: &Path, api: &str, args: &[&str]) -> (Option<i32>, String) {
+    run("analyzer", directory, api, args)
 }
 
 /// Expects the analyzer to refuse its arguments with a message that ends so.
@@ -107,4 +112,17 @@ fn without_an_argument_the_first_run_image_of_the_file_is_taken() {
     let analyzed = fs::read_to_string(directory.join("layers/analyzed.toml")).expect("it was written");
     assert!(analyzed.contains("run/first@sha256:"), "{analyzed}");
     assert!(!analyzed.contains("run/second"), "{analyzed}");
+}
+
+#[test]
+fn an_empty_name_is_no_image_for_any_phase_that_writes_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for phase in ["analyzer", "exporter", "rebaser", "creator"] {
+        let (code, said) = run(phase, directory.path(), "0.12", &[""]);
+        assert_eq!(code, Some(3), "{phase}: {said}");
+        assert_eq!(
+            said, "ERROR: failed to resolve inputs: image argument is required\n",
+            "{phase}"
+        );
+    }
 }
