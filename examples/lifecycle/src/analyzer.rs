@@ -22,7 +22,8 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     phase::refuse_daemon(&inputs)?;
     phase::check_experiments(&inputs, env, log)?;
     let registries = images::registries(&inputs, env)?;
-    let names = resolve(&mut inputs, &registries, log)?;
+    fill(&mut inputs, &registries, log)?;
+    let names = check(&mut inputs, log)?;
     log.debug("Ensuring privileges...");
     let mut directories = vec![inputs.layers.as_path()];
     directories.extend(inputs.launch_cache.as_deref());
@@ -32,8 +33,8 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     write(&inputs, &analyzed, log)
 }
 
-/// Fills in what was not given and checks the names. Returns those that will be written.
-pub(crate) fn resolve(inputs: &mut Inputs, registries: &RegistryStore, log: &Logger) -> Result<Vec<String>, Failure> {
+/// Fills in the images that were not given.
+pub(crate) fn fill(inputs: &mut Inputs, registries: &RegistryStore, log: &Logger) -> Result<(), Failure> {
     let output = phase::output(inputs)?.to_owned();
     if inputs.previous_image.is_empty() {
         inputs.previous_image.clone_from(&output);
@@ -41,10 +42,15 @@ pub(crate) fn resolve(inputs: &mut Inputs, registries: &RegistryStore, log: &Log
     if inputs.run_image.is_empty() {
         inputs.run_image = run_image(inputs, &output, registries, log)?;
     }
+    Ok(())
+}
+
+/// Checks the names of all images and returns those that will be written.
+pub(crate) fn check(inputs: &mut Inputs, log: &Logger) -> Result<Vec<String>, Failure> {
     if inputs.launch_cache.take().is_some() {
         log.warn("Ignoring -launch-cache, only intended for use with -daemon");
     }
-    let names: Vec<String> = std::iter::once(output).chain(inputs.tags.iter().cloned()).collect();
+    let names: Vec<String> = inputs.positional.iter().chain(&inputs.tags).cloned().collect();
     let others = [&inputs.previous_image, &inputs.run_image, &inputs.cache_image];
     phase::check_names(&names, others.into_iter().map(String::as_str))?;
     if !is_layout(inputs) {

@@ -15,9 +15,8 @@ pub(crate) fn warn_without_cache(inputs: &Inputs, log: &Logger) {
     }
 }
 
-/// Warns when there is no cache, and when an export in parallel with it has no effect therefore.
-pub(crate) fn warn_when_useless(inputs: &Inputs, log: &Logger) {
-    warn_without_cache(inputs, log);
+/// Warns when an export in parallel with the cache has no effect because there is none.
+pub(crate) fn warn_when_parallel_is_useless(inputs: &Inputs, log: &Logger) {
     if inputs.parallel && !is_configured(inputs) {
         log.warn("Parallel export has been enabled, but it has not taken effect because no cache has been specified.");
     }

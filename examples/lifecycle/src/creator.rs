@@ -21,8 +21,10 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     phase::refuse_daemon(&inputs)?;
     phase::check_experiments(&inputs, env, log)?;
     let registries = images::registries(&inputs, env)?;
-    let names = analyzer::resolve(&mut inputs, &registries, log)?;
-    caches::warn_when_useless(&inputs, log);
+    analyzer::fill(&mut inputs, &registries, log)?;
+    caches::warn_without_cache(&inputs, log);
+    let names = analyzer::check(&mut inputs, log)?;
+    caches::warn_when_parallel_is_useless(&inputs, log);
     log.debug("Ensuring privileges...");
     let mut directories = Vec::new();
     directories.extend(inputs.cache_dir.as_deref());

@@ -126,3 +126,31 @@ fn an_empty_name_is_no_image_for_any_phase_that_writes_one() {
         );
     }
 }
+
+#[test]
+fn that_there_is_no_cache_is_said_before_the_creator_refuses_a_name() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = |args: &[&str]| {
+        let args = [&["-run-image", "a.example/run"], args].concat();
+        run("creator", directory.path(), "0.12", &args)
+    };
+    let no_cache = "Warning: No cached data will be used, no cache specified.\n";
+    for (args, message) in [
+        (
+            &["-tag", "b.example/app:v1", "a.example/app"][..],
+            "writing to multiple registries is unsupported",
+        ),
+        (
+            &["-tag", "a.example/APP:v1", "a.example/app"],
+            "could not parse reference: a.example/APP:v1",
+        ),
+        (
+            &["a.example/app:la test"],
+            "could not parse reference: a.example/app:la test",
+        ),
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(3), "{said}");
+        assert_eq!(said, format!("{no_cache}ERROR: failed to resolve inputs: {message}\n"));
+    }
+}
