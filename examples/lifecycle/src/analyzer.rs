@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::failure::{Failure, code};
 use crate::inputs::Inputs;
 use crate::logger::{Level, Logger};
-use crate::{files, images, phase};
+use crate::{caches, files, images, phase};
 
 /// Runs the analyzer with its inputs.
 pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
@@ -47,9 +47,7 @@ pub(crate) fn fill(inputs: &mut Inputs, registries: &RegistryStore, log: &Logger
 
 /// Checks the names of all images and returns those that will be written.
 pub(crate) fn check(inputs: &mut Inputs, log: &Logger) -> Result<Vec<String>, Failure> {
-    if inputs.launch_cache.take().is_some() {
-        log.warn("Ignoring -launch-cache, only intended for use with -daemon");
-    }
+    caches::warn_of_launch_cache(inputs, log);
     let names: Vec<String> = inputs.positional.iter().chain(&inputs.tags).cloned().collect();
     let others = [&inputs.previous_image, &inputs.run_image, &inputs.cache_image];
     phase::check_names(&names, others.into_iter().map(String::as_str))?;

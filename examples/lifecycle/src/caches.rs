@@ -22,6 +22,13 @@ pub(crate) fn warn_when_parallel_is_useless(inputs: &Inputs, log: &Logger) {
     }
 }
 
+/// Warns when there is a directory for layers of a docker daemon, which has no use here.
+pub(crate) fn warn_of_launch_cache(inputs: &Inputs, log: &Logger) {
+    if inputs.launch_cache.is_some() {
+        log.warn("Ignoring -launch-cache, only intended for use with -daemon");
+    }
+}
+
 /// Returns whether the platform gave a cache.
 fn is_configured(inputs: &Inputs) -> bool {
     inputs.cache_dir.is_some() || !inputs.cache_image.is_empty()

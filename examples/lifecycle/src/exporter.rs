@@ -32,6 +32,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     let registries = images::registries(&inputs, env)?;
     let mut directories = vec![inputs.layers.as_path()];
     directories.extend(inputs.cache_dir.as_deref());
+    directories.extend(inputs.launch_cache.as_deref());
     phase::drop_privileges(&inputs, &directories)?;
     log.debug("Executing command...");
     let cache = caches::open(&inputs, &registries, log)?;
@@ -72,6 +73,7 @@ fn resolve(inputs: &Inputs, env: &Env, log: &Logger) -> Result<Analyzed, Failure
         return Err(phase::inputs_failure("run image not found in analyzed metadata"));
     }
     caches::warn_without_cache(inputs, log);
+    caches::warn_of_launch_cache(inputs, log);
     phase::check_names(&inputs.positional, [run_image, &inputs.cache_image])?;
     Ok(analyzed)
 }

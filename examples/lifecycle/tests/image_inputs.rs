@@ -1,6 +1,7 @@
 //! Which images a phase takes for its own: those named, or else the first that the platform's files name.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -152,5 +153,39 @@ fn that_there_is_no_cache_is_said_before_the_creator_refuses_a_name() {
         let (code, said) = run(args);
         assert_eq!(code, Some(3), "{said}");
         assert_eq!(said, format!("{no_cache}ERROR: failed to resolve inputs: {message}\n"));
+    }
+}
+
+#[test]
+fn a_launch_cache_is_of_no_use_without_a_daemon_but_belongs_to_the_user_of_the_build() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = directory.path();
+    fs::create_dir(directory.join("layers")).expect("a directory");
+    fs::write(directory.join("layers/group.toml"), "").expect("a file");
+    let analyzed = "[run-image]\nreference = \"a.example/run\"\n";
+    fs::write(directory.join("layers/analyzed.toml"), analyzed).expect("a file");
+    let ignored = "Warning: Ignoring -launch-cache, only intended for use with -daemon\n";
+    for phase in ["analyzer", "exporter", "creator"] {
+        let launch_cache = directory.join(phase);
+        fs::create_dir(&launch_cache).expect("a directory");
+        // The phase ends after it has become the user: there is no such cache, and nobody listens there.
+        let mut args = vec!["-launch-cache", phase];
+        if phase != "analyzer" {
+            args.extend(["-cache-dir", "none"]);
+        }
+        if phase != "exporter" {
+            args.extend(["-run-image", "127.0.0.1:1/run"]);
+        }
+        if rustix::process::getuid().is_root() {
+            args.extend(["-uid", "23456", "-gid", "23457"]);
+        }
+        args.push("127.0.0.1:1/app");
+        let (code, said) = run(phase, directory, "0.12", &args);
+        assert_ne!(code, Some(0), "{said}");
+        assert!(said.contains(ignored), "{phase}: {said}");
+        if rustix::process::getuid().is_root() {
+            let found = fs::metadata(&launch_cache).expect("it is there");
+            assert_eq!((found.uid(), found.gid()), (23456, 23457), "{phase}");
+        }
     }
 }
