@@ -21,6 +21,7 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     phase::refuse_daemon(&inputs)?;
     phase::check_experiments(&inputs, env, log)?;
     let registries = images::registries(&inputs, env)?;
+    phase::take_deprecated_image(&mut inputs, env)?;
     analyzer::fill(&mut inputs, &registries, log)?;
     caches::warn_without_cache(&inputs, log);
     let names = analyzer::check(&mut inputs, log)?;

@@ -64,6 +64,19 @@ pub(crate) fn inputs_failure(reason: impl std::fmt::Display) -> Failure {
     Failure::because(code::INVALID_ARGS, "resolve inputs", reason)
 }
 
+/// Takes the run image that was given by the old name of its flag, which wins over the environment.
+pub(crate) fn take_deprecated_image(inputs: &mut Inputs, env: &Env) -> Result<(), Failure> {
+    if inputs.deprecated_image.is_empty() {
+        return Ok(());
+    }
+    let by_env = inputs.run_image == env.text("CNB_RUN_IMAGE").unwrap_or_default();
+    if !inputs.run_image.is_empty() && !by_env {
+        return Err(inputs_failure("supply only one of -run-image or (deprecated) -image"));
+    }
+    inputs.run_image = std::mem::take(&mut inputs.deprecated_image);
+    Ok(())
+}
+
 /// Parses the name of an image.
 pub(crate) fn parse(name: &str) -> Result<Reference, Failure> {
     Reference::parse(name).map_err(|_| inputs_failure(format_args!("could not parse reference: {name}")))

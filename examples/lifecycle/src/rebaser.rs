@@ -18,15 +18,7 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
         return Err(Failure::because(code::INVALID_ARGS, "parse arguments", reason));
     }
     phase::refuse_daemon(&inputs)?;
-    if !inputs.deprecated_image.is_empty() {
-        let by_env = inputs.run_image == env.text("CNB_RUN_IMAGE").unwrap_or_default();
-        if !inputs.run_image.is_empty() && !by_env {
-            return Err(phase::inputs_failure(
-                "supply only one of -run-image or (deprecated) -image",
-            ));
-        }
-        inputs.run_image = std::mem::take(&mut inputs.deprecated_image);
-    }
+    phase::take_deprecated_image(&mut inputs, env)?;
     let output = phase::output(&inputs)?.to_owned();
     if inputs.previous_image.is_empty() {
         inputs.previous_image = output;

@@ -189,3 +189,31 @@ fn a_launch_cache_is_of_no_use_without_a_daemon_but_belongs_to_the_user_of_the_b
         }
     }
 }
+
+#[test]
+fn the_old_name_of_the_flag_for_the_run_image_means_the_same_to_the_creator_and_both_are_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = |args: &[&str]| {
+        run(
+            "creator",
+            directory.path(),
+            "0.12",
+            &[args, &["a.example/app"]].concat(),
+        )
+    };
+    for (args, message) in [
+        (
+            &["-image", "a.example/RUN"][..],
+            "could not parse reference: a.example/RUN",
+        ),
+        (
+            &["-image", "a.example/run", "-run-image", "a.example/run"],
+            "supply only one of -run-image or (deprecated) -image",
+        ),
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(3), "{said}");
+        let refusal = format!("ERROR: failed to resolve inputs: {message}\n");
+        assert!(said.ends_with(&refusal), "{said}");
+    }
+}
