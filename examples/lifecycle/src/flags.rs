@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::env::parse_bool;
+use crate::number;
 
 /// What kind of value a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,9 +139,12 @@ fn check(flag: &Flag, value: &OsStr) -> Result<(), Misuse> {
         Kind::Switch if parse_bool(&text).is_none() => Err(Misuse::Wrong(format!(
             "invalid boolean value {text:?} for -{name}: parse error"
         ))),
-        Kind::Number if text.parse::<i64>().is_err() => Err(Misuse::Wrong(format!(
-            "invalid value {text:?} for flag -{name}: parse error"
-        ))),
+        Kind::Number => match number::parse(&text) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Misuse::Wrong(format!(
+                "invalid value {text:?} for flag -{name}: {error}"
+            ))),
+        },
         _ => Ok(()),
     }
 }
@@ -218,6 +222,10 @@ mod tests {
         assert_eq!(wrong(&["-nope"]), "flag provided but not defined: -nope");
         assert_eq!(wrong(&["-layers"]), "flag needs an argument: -layers");
         assert_eq!(wrong(&["-uid", "x"]), "invalid value \"x\" for flag -uid: parse error");
+        assert_eq!(
+            wrong(&["-uid=99999999999999999999"]),
+            "invalid value \"99999999999999999999\" for flag -uid: value out of range"
+        );
         assert_eq!(
             wrong(&["-daemon=x"]),
             "invalid boolean value \"x\" for -daemon: parse error"

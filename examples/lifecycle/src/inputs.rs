@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::api::PlatformApi;
 use crate::env::Env;
 use crate::flags::{Flag, Kind, Misuse, Parsed};
+use crate::number;
 
 /// A phase of the lifecycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,10 +355,13 @@ impl Source<'_> {
             .unwrap_or_else(|| variables.iter().any(|name| self.env.is_true(name)))
     }
 
+    /// A flag may have a base and low lines; a variable is decimal, and 0 when it is no number.
     fn number(&self, flag: &str, variable: &str) -> i64 {
-        self.given(flag, variable)
-            .and_then(|text| text.to_string_lossy().parse().ok())
-            .unwrap_or(0)
+        let number = match self.parsed.last(flag) {
+            Some(value) => number::parse(&value.to_string_lossy()).ok(),
+            None => self.env.text(variable).and_then(|text| text.parse().ok()),
+        };
+        number.unwrap_or(0)
     }
 
     fn list(&self, flag: &str, variable: &str) -> Vec<String> {
@@ -489,6 +493,16 @@ mod tests {
         let found = inputs(Phase::Creator, "0.15", &["image"], &env).expect("it is well formed");
         assert_eq!((found.uid, found.gid, found.daemon), (1234, 5678, true));
         assert_eq!(found.insecure_registries, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_number_has_a_base_as_a_flag_and_none_as_a_variable() {
+        let env = [("CNB_USER_ID", "010"), ("CNB_GROUP_ID", "0x10")];
+        let found = inputs(Phase::Creator, "0.15", &["image"], &env).expect("it is well formed");
+        assert_eq!((found.uid, found.gid), (10, 0));
+        let args = ["-uid", "0x3e8", "-gid", "010", "image"];
+        let found = inputs(Phase::Creator, "0.15", &args, &env).expect("it is well formed");
+        assert_eq!((found.uid, found.gid), (1000, 8));
     }
 
     // row I3

@@ -17,6 +17,7 @@ mod flags;
 mod images;
 mod inputs;
 mod logger;
+mod number;
 mod phase;
 mod privileges;
 mod rebaser;
