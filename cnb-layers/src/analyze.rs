@@ -268,6 +268,7 @@ fn whole(
     Ok(None)
 }
 
+/// Brings back the bills of materials, beside others that may be there. Those that belong elsewhere are a warning.
 fn restore_sbom(
     inputs: &AnalyzeInputs<'_>,
     image: &Image,
@@ -291,7 +292,14 @@ fn restore_sbom(
         image: inputs.layers_dir,
         within: &["sbom"],
     };
-    extract_sbom(&mut tar, place).map_err(AnalyzeError::ExtractSbom)
+    match extract_sbom(&mut tar, place) {
+        // As when the last build had another layers directory; this one can do without.
+        Err(error @ ExtractError::Escapes { .. }) => {
+            log.warn(format_args!("Skipping restore of SBOM from previous image: {error}"));
+            Ok(())
+        }
+        extracted => extracted.map_err(AnalyzeError::ExtractSbom),
+    }
 }
 
 fn describe(

@@ -232,6 +232,36 @@ fn the_bills_of_materials_come_back_and_nothing_else_unless_layers_are_skipped()
     }
 }
 
+#[test]
+fn bills_of_materials_of_a_build_with_another_layers_directory_are_left_out_with_a_warning() {
+    let built = Built::new();
+    built.export().expect("it can be exported");
+    fs::create_dir(built.build.disk("other")).expect("there is room");
+    let log = MemoryLog::default();
+    let inputs = AnalyzeInputs {
+        api: PlatformApi::NEWEST,
+        names: &[APP.to_owned()],
+        previous_image: APP,
+        run_image: RUN,
+        cache_image: None,
+        skip_layers: false,
+        layers_dir: Path::new("/other"),
+        root: built.dir.path(),
+        platform: &built.build.platform,
+        home: Home::Registry,
+    };
+    let analyzed = analyze(&inputs, &built.store, &built.store, &built.store, &log).expect("all is there");
+    assert!(analyzed.previous_image.is_some_and(|image| !image.is_empty()));
+    let warnings = lines(&log, LogLevel::Warn);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let start = "Skipping restore of SBOM from previous image: entry \"/layers\" does not belong";
+    assert!(warnings[0].starts_with(start), "{warnings:?}");
+    for directory in ["layers", "other"] {
+        let found = fs::read_dir(built.build.disk(directory)).expect("it is there");
+        assert_eq!(found.count(), 0, "{directory}");
+    }
+}
+
 // row 11.6/R25
 #[test]
 fn bills_of_materials_that_the_previous_image_lacks_are_an_error_and_none_at_all_are_not() {
