@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use registry_auth::Reference;
+use registry_client::Operation;
 
 use super::{Cache, CacheError, CachedLayer};
 use crate::layer::decompressed;
@@ -45,10 +46,11 @@ pub enum CacheImageState {
 }
 
 impl<'a> CacheImage<'a> {
-    /// Opens the cache image, which need not exist.
+    /// Opens the cache image, which need not exist. One that the registry does not show to whoever asks is as good as
+    /// none: writing it will fail in its turn.
     ///
     /// # Errors
-    /// When the registry cannot be reached or refuses.
+    /// When the registry cannot be reached, or refuses without a registry's own words.
     pub fn open(
         reference: &Reference,
         source: &'a dyn ImageSource,
@@ -59,6 +61,7 @@ impl<'a> CacheImage<'a> {
             Err(ImageError::Invalid { .. } | ImageError::NoBlob { .. } | ImageError::WrongDigest { .. }) => {
                 (None, CacheImageState::Corrupt)
             }
+            Err(error) if shows_nothing(&error) => (None, CacheImageState::Missing),
             Err(error) => return Err(error),
             Ok(None) => (None, CacheImageState::Missing),
             Ok(Some(image)) if is_whole(&image, reference, target)? => (Some(image), CacheImageState::Found),
@@ -131,6 +134,15 @@ pub(crate) fn is_whole(image: &Image, reference: &Reference, target: &dyn ImageT
         }
     }
     Ok(true)
+}
+
+/// Returns whether a registry says, with error codes of its own, that there is no manifest for whoever asks.
+fn shows_nothing(error: &ImageError) -> bool {
+    let ImageError::Registry(error) = error else {
+        return false;
+    };
+    let is_manifest = matches!(error.operation(), Operation::ReadManifest(_) | Operation::Connect);
+    is_manifest && matches!(error.status(), Some(401 | 404)) && !error.errors().is_empty()
 }
 
 fn tar_of(diff_id: &DiffId, blob: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, CacheError> {

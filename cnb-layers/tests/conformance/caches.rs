@@ -3,13 +3,17 @@
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
-
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use cnb_layers::cache::{Cache as _, CacheError, CacheImage, CachedLayer, DeleteImage, VolumeCache};
 use cnb_layers::metadata::CacheMetadata;
 use cnb_layers::phase::{LogLevel, MemoryLog};
-use cnb_layers::{Compression, DiffId, ImageError, ImageSource as _, LayerContent, MemoryStore, Platform, Reference};
+use cnb_layers::{
+    Compression, DiffId, ImageError, ImageSource as _, LayerContent, MemoryStore, Platform, Reference, RegistryStore,
+};
+use http::{Request, Response, StatusCode};
+use registry_auth::AnonymousKeychain;
+use registry_client::{AnswerBody, Body, Client, Http, HttpError, HttpPolicy, Transport};
 
 use crate::build::reference;
 use crate::{Bytes, lines};
@@ -199,4 +203,35 @@ fn the_old_cache_image_is_deleted_where_that_is_asked_for_and_another_takes_its_
     assert!(warning.starts_with("Unable to delete cache image: "), "{warning}");
     let (deleted, old, warnings) = replace("new", None);
     assert!(deleted.is_empty() && old.is_some() && warnings.is_empty());
+}
+
+/// Gives every request the same answer.
+struct Always(StatusCode, &'static str);
+
+impl Transport for Always {
+    fn send(&self, _request: Request<Body>) -> Result<Response<AnswerBody>, HttpError> {
+        let answer = Response::builder().status(self.0);
+        let answer = answer.header("WWW-Authenticate", "Basic realm=\"cache\"");
+        let body = AnswerBody::new(self.1.as_bytes());
+        Ok(answer.body(body).expect("it is well formed"))
+    }
+}
+
+#[test]
+fn a_cache_image_that_the_registry_does_not_show_is_none_and_a_refusal_without_its_codes_is_an_error() {
+    let errors = r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+    let open = |status: u16, body| {
+        let status = StatusCode::from_u16(status).expect("it is a status");
+        let http = Http::with_transport(&HttpPolicy::default(), Arc::new(Always(status, body)));
+        let store = RegistryStore::new(Client::with_http(http, Arc::new(AnonymousKeychain)));
+        let name = reference("registry.example/acme/cache:latest");
+        let cache = CacheImage::open(&name, &store, &store, Compression::default());
+        cache.map(|cache| (cache.notice(), cache.metadata().expect("it is empty")))
+    };
+    let empty = (Some("Layer cache not found".to_owned()), CacheMetadata::default());
+    assert_eq!(open(401, errors).expect("it counts as missing"), empty);
+    for (status, body) in [(401, ""), (401, "no"), (403, errors)] {
+        let error = open(status, body).expect_err("it is a refusal");
+        assert!(matches!(error, ImageError::Registry(_)), "{status} {body:?}: {error}");
+    }
 }
