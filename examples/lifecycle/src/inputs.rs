@@ -158,6 +158,8 @@ pub(crate) struct Inputs {
     pub(crate) app: PathBuf,
     /// `-build-config`
     pub(crate) build_config: PathBuf,
+    /// `-build-image`
+    pub(crate) build_image: String,
     /// `-buildpacks`
     pub(crate) buildpacks: PathBuf,
     /// `-cache-dir`
@@ -263,6 +265,7 @@ impl Inputs {
             analyzed: beneath("analyzed", "CNB_ANALYZED_PATH", "analyzed.toml"),
             app: directory("app", "CNB_APP_DIR", "/workspace"),
             build_config: directory("build-config", "CNB_BUILD_CONFIG_DIR", "/cnb/build-config"),
+            build_image: source.text("build-image", "CNB_BUILD_IMAGE"),
             buildpacks: directory("buildpacks", "CNB_BUILDPACKS_DIR", "/cnb/buildpacks"),
             cache_dir: optional("cache-dir", "CNB_CACHE_DIR"),
             cache_image: source.text("cache-image", "CNB_CACHE_IMAGE"),

@@ -5,11 +5,11 @@ use std::path::Path;
 use cnb_layers::cache::Cache;
 use cnb_layers::metadata::{Analyzed, Group};
 use cnb_layers::restore::{RestoreInputs, restore};
-use cnb_layers::{RegistryAccess, RegistryStore};
+use cnb_layers::{ImageSource as _, Reference, RegistryAccess, RegistryStore};
 
 use crate::detector::Timer;
 use crate::env::Env;
-use crate::failure::{Failure, code};
+use crate::failure::{Failure, code, with_causes};
 use crate::inputs::Inputs;
 use crate::logger::Logger;
 use crate::{caches, files, images, phase};
@@ -36,7 +36,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     files::check_buildpack_apis(&group)?;
     // What could not be understood is left for people to look at.
     let mut is_readable = true;
-    let analyzed = match files::analyzed(&inputs.analyzed, log) {
+    let mut analyzed = match files::analyzed(&inputs.analyzed, log) {
         Ok(found) => found.unwrap_or_default(),
         Err(problem) => {
             log.warn(format_args!(
@@ -46,6 +46,9 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
             Analyzed::default()
         }
     };
+    if inputs.api.at_least(10) && !inputs.build_image.is_empty() {
+        analyzed.build_image = Some(build_image(&inputs, &group, &registries, log)?);
+    }
     if inputs.api.at_least(14) && !inputs.layout {
         check_run_image(&inputs, &analyzed, &registries, log)?;
     }
@@ -54,6 +57,23 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     }
     let cache = caches::open(&inputs, &registries, log)?;
     bring_back(&inputs, &group, &analyzed, cache.as_deref(), log)
+}
+
+/// Returns the image that the build runs in, by digest.
+///
+/// # Deviation
+/// The reference also lays its manifest and config down for an extender in `/kaniko`; that is left to the extender.
+fn build_image(inputs: &Inputs, group: &Group, registries: &RegistryStore, log: &Logger) -> Result<String, Failure> {
+    let name = &inputs.build_image;
+    let failed = |reason: String| Failure::because(code::FAILED, &format!("read build image {name:?}"), reason);
+    let reference = Reference::parse(name).map_err(|_| failed(format!("could not parse reference: {name}")))?;
+    let image = registries.image(&reference, &phase::platform());
+    let image = image.map_err(|error| failed(with_causes(&error)))?;
+    let image = image.ok_or_else(|| failed("there is no such image".to_owned()))?;
+    if !group.extensions.is_empty() {
+        log.warn("Build image is named in analyzed metadata, but not downloaded for extensions");
+    }
+    Ok(reference.with_digest(image.digest()).to_string())
 }
 
 /// Checks that the run image chosen before can be read now, if run.toml knows it.
@@ -76,7 +96,7 @@ fn check_run_image(
             format!("selected run image '{}' is not accessible", image.image),
         )
     };
-    let reference = cnb_layers::Reference::parse(&image.image).map_err(|_| refused())?;
+    let reference = Reference::parse(&image.image).map_err(|_| refused())?;
     RegistryAccess::check_read(registries.client(), &reference).map_err(|_| refused())
 }
 

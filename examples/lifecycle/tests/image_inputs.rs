@@ -14,11 +14,16 @@ use test_support::{Registry, RegistryOptions};
 
 /// Runs a phase in `directory` and returns its exit code and what it says.
 fn run(phase: &str, directory: &Path, api: &str, args: &[&str]) -> (Option<i32>, String) {
+    run_with(phase, directory, &[("CNB_PLATFORM_API", api)], args)
+}
+
+/// The same with more variables.
+fn run_with(phase: &str, directory: &Path, variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_lifecycle"))
         .arg0(phase)
         .args(args)
         .env_clear()
-        .env("CNB_PLATFORM_API", api)
+        .envs(variables.iter().copied())
         .env("CNB_LAYERS_DIR", "layers")
         .env("CNB_NO_COLOR", "true")
         .env("CNB_USER_ID", rustix::process::getuid().as_raw().to_string())
@@ -47,6 +52,21 @@ fn refused(api: &str, args: &[&str], message: &str) {
         said.ends_with(&format!("ERROR: failed to resolve inputs: {message}\n")),
         "{said}"
     );
+}
+
+/// A registry with images of one layer.
+fn registry_with(names: &[&str]) -> Registry {
+    let registry = Registry::with_options(&RegistryOptions::default()).expect("docker-registry starts");
+    let client = Client::new(HttpPolicy::default(), Arc::new(AnonymousKeychain)).expect("the policy is good");
+    let store = RegistryStore::new(client);
+    for name in names {
+        let reference = Reference::parse(&format!("{}/{name}", registry.host())).expect("a reference");
+        BaseImage::new(Platform::linux_amd64())
+            .layer("name", LayerBuilder::new().file("name", 0o644, 0, 0, *name))
+            .push(&store, &[reference], Compression::default())
+            .expect("it is pushed");
+    }
+    registry
 }
 
 // row I5
@@ -84,20 +104,8 @@ fn without_an_argument_the_first_run_image_of_the_file_is_taken() {
         &["-run", "none.toml", "a.example/app"],
         "-run-image is required when there is no run metadata available",
     );
-    let registry = Registry::with_options(&RegistryOptions::default()).expect("docker-registry starts");
-    let client = Client::new(HttpPolicy::default(), Arc::new(AnonymousKeychain)).expect("the policy is good");
-    let store = RegistryStore::new(client);
+    let registry = registry_with(&["run/first", "run/second"]);
     let image = |name: &str| format!("{}/{name}", registry.host());
-    for name in ["run/first", "run/second"] {
-        BaseImage::new(Platform::linux_amd64())
-            .layer("name", LayerBuilder::new().file("name", 0o644, 0, 0, name))
-            .push(
-                &store,
-                &[Reference::parse(&image(name)).expect("a reference")],
-                Compression::default(),
-            )
-            .expect("it is pushed");
-    }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let directory = directory.path();
     fs::create_dir(directory.join("layers")).expect("a directory");
@@ -214,6 +222,45 @@ fn the_old_name_of_the_flag_for_the_run_image_means_the_same_to_the_creator_and_
         let (code, said) = run(args);
         assert_eq!(code, Some(3), "{said}");
         let refusal = format!("ERROR: failed to resolve inputs: {message}\n");
+        assert!(said.ends_with(&refusal), "{said}");
+    }
+}
+
+#[test]
+fn the_restorer_writes_down_which_image_the_build_runs_in() {
+    let registry = registry_with(&["build/image"]);
+    let name = format!("{}/build/image", registry.host());
+    let restore = |api: &str, variable: &str, args: &[&str]| {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let layers = directory.path().join("layers");
+        fs::create_dir(&layers).expect("a directory");
+        let group = "[[group-extensions]]\nid = \"acme/ext\"\nversion = \"1\"\napi = \"0.10\"\n";
+        fs::write(layers.join("group.toml"), group).expect("a file");
+        fs::write(layers.join("analyzed.toml"), "[run-image]\nreference = \"r\"\n").expect("a file");
+        let variables = [("CNB_PLATFORM_API", api), ("CNB_BUILD_IMAGE", variable)];
+        let (code, said) = run_with("restorer", directory.path(), &variables, args);
+        let analyzed = fs::read_to_string(layers.join("analyzed.toml")).expect("it is there");
+        (code, said, analyzed)
+    };
+    for (variable, args) in [("", &["-build-image", &name][..]), (&name, &[])] {
+        let (code, said, analyzed) = restore("0.10", variable, args);
+        assert_eq!(code, Some(0), "{said}");
+        let line = format!("[build-image]\n  reference = \"{name}@sha256:");
+        assert!(analyzed.contains(&line), "{analyzed}");
+        assert!(analyzed.contains("[run-image]"), "{analyzed}");
+        let warning = "Warning: Build image is named in analyzed metadata, but not downloaded for extensions\n";
+        assert!(said.contains(warning), "{said}");
+    }
+    let (code, said, analyzed) = restore("0.9", &name, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!analyzed.contains("build-image"), "{analyzed}");
+    for (missing, reason) in [
+        (format!("{name}/none"), "there is no such image"),
+        ("Bad Name!".to_owned(), "could not parse reference: Bad Name!"),
+    ] {
+        let (code, said, _) = restore("0.12", "", &["-build-image", &missing]);
+        assert_eq!(code, Some(1), "{said}");
+        let refusal = format!("ERROR: failed to read build image {missing:?}: {reason}\n");
         assert!(said.ends_with(&refusal), "{said}");
     }
 }
