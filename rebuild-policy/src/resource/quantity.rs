@@ -13,7 +13,8 @@ const LARGEST: i128 = i64::MAX as i128 * NANO;
 /// An amount as Kubernetes writes it; equal amounts are equal however they are spelled.
 ///
 /// Written canonically: the largest unit that keeps an integer, in the family (decimal, binary, exponent) it was read
-/// in. Fractions below one nano are rounded up, amounts beyond 2^63 − 1 are capped.
+/// in; a binary amount below 1024 or with a fraction has no binary form and is written as a decimal one. Fractions below
+/// one nano are rounded up, amounts beyond 2^63 − 1 are capped.
 ///
 /// ```
 /// use rebuild_policy::Quantity;
@@ -209,8 +210,8 @@ impl fmt::Display for Quantity {
             return f.write_str("0");
         }
         let small = self.nanos.abs() < 1024 * NANO;
-        if self.family == Family::Binary && !small {
-            let mut units = ceil_div(self.nanos, NANO);
+        if self.family == Family::Binary && !small && self.nanos % NANO == 0 {
+            let mut units = self.nanos / NANO;
             let mut power = 0;
             while units % 1024 == 0 && power < 6 {
                 units /= 1024;
@@ -306,6 +307,22 @@ mod tests {
             ("0.5Ki", "512"),
             (".5", "500m"),
             ("5.", "5"),
+        ] {
+            assert_eq!(canonical(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_binary_amount_with_a_fraction_is_written_as_a_decimal_one() {
+        for (text, expected) in [
+            ("1.7Gi", "1825361100800m"),
+            ("-1.7Gi", "-1825361100800m"),
+            ("0.1Gi", "107374182400m"),
+            ("1.1Ki", "1126400m"),
+            ("0.0001Ki", "102400u"),
+            ("1.2345678901Gi", "1325607178167805543n"),
+            ("7.9Ei", "9108079886394091110400m"),
+            ("0.5Gi", "512Mi"),
         ] {
             assert_eq!(canonical(text), expected, "{text}");
         }
