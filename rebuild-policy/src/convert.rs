@@ -1,10 +1,11 @@
 //! Between `kpack.io/v1alpha1` and `kpack.io/v1alpha2`.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::decode::{DecodeError, decode};
+use crate::go_json;
 use crate::resource::{API_VERSION, Build, Builder, Image, SourceResolver};
 
 /// The API version from before; everything that can be said in it can be said in [`API_VERSION`] too.
@@ -14,7 +15,7 @@ pub const OLD_API_VERSION: &str = "kpack.io/v1alpha1";
 const ANNOTATED: [(&str, &[&str], Form); 12] = [
     ("kpack.io/services", &["build", "services"], Form::Json),
     ("kpack.io/tolerations", &["build", "tolerations"], Form::Json),
-    ("kpack.io/nodeSelector", &["build", "nodeSelector"], Form::Json),
+    ("kpack.io/nodeSelector", &["build", "nodeSelector"], Form::Map),
     ("kpack.io/affinity", &["build", "affinity"], Form::Json),
     ("kpack.io/runtimeClassName", &["build", "runtimeClassName"], Form::Text),
     ("kpack.io/schedulerName", &["build", "schedulerName"], Form::Text),
@@ -32,7 +33,10 @@ const ANNOTATED: [(&str, &[&str], Form); 12] = [
 
 #[derive(Clone, Copy)]
 enum Form {
+    /// Objects of known types.
     Json,
+    /// An object with keys that users choose.
+    Map,
     Text,
     Number,
 }
@@ -151,7 +155,10 @@ fn image_to_old(mut image: Value) -> Value {
         let Some(value) = at(spec, place) else { continue };
         let text = match (form, value) {
             (Form::Text, Value::String(text)) => text.clone(),
-            (_, value) => value.to_string(),
+            (form, value) => {
+                let is_map = matches!(form, Form::Map);
+                go_json::to_string(&GoOrder { value, is_map }).expect("a JSON value has only string keys")
+            }
         };
         annotations.insert(annotation.to_owned(), json!(text));
     }
@@ -205,7 +212,7 @@ fn image_to_new(image: &Value) -> Value {
         let value = match form {
             Form::Text => Some(json!(text)),
             Form::Number => text.parse::<i64>().ok().map(|number| json!(number)),
-            Form::Json => serde_json::from_str(text).ok(),
+            Form::Json | Form::Map => serde_json::from_str(text).ok(),
         };
         // One that cannot be read stays, so that nothing is lost.
         if let Some(value) = value {
@@ -287,4 +294,63 @@ fn builder_to_new(builder: &Value) -> Value {
     let mut builder = builder.clone();
     rename(&mut builder["spec"], "serviceAccount", "serviceAccountName");
     builder
+}
+
+/// Fields of the types that travel in annotations (references, tolerations, affinities, annotations of signatures), in
+/// an order that agrees with that of each type.
+const FIELDS: [&str; 30] = [
+    "kind",
+    "namespace",
+    "name",
+    "uid",
+    "apiVersion",
+    "resourceVersion",
+    "fieldPath",
+    "nodeAffinity",
+    "podAffinity",
+    "podAntiAffinity",
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "preferredDuringSchedulingIgnoredDuringExecution",
+    "nodeSelectorTerms",
+    "weight",
+    "preference",
+    "podAffinityTerm",
+    "labelSelector",
+    "namespaces",
+    "topologyKey",
+    "namespaceSelector",
+    "matchLabelKeys",
+    "mismatchLabelKeys",
+    "matchLabels",
+    "matchExpressions",
+    "matchFields",
+    "key",
+    "operator",
+    "value",
+    "values",
+    "effect",
+];
+
+/// A value whose fields are written in the order of their Go type, maps by key.
+struct GoOrder<'a> {
+    value: &'a Value,
+    is_map: bool,
+}
+
+impl Serialize for GoOrder<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.value {
+            Value::Object(fields) => {
+                let position = |name: &str| FIELDS.iter().position(|field| *field == name).unwrap_or(FIELDS.len());
+                let mut fields: Vec<_> = fields.iter().collect();
+                fields.sort_by_key(|(name, _)| (if self.is_map { 0 } else { position(name) }, *name));
+                serializer.collect_map(fields.into_iter().map(|(name, value)| {
+                    let is_map = !self.is_map && name == "matchLabels";
+                    (name, GoOrder { value, is_map })
+                }))
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(|value| GoOrder { value, is_map: false })),
+            other => other.serialize(serializer),
+        }
+    }
 }

@@ -4,7 +4,7 @@ mod fixture;
 
 use fixture::{all_pass, cases};
 use rebuild_policy::convert;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The reference writes times that are not there as null.
 fn without_nulls(value: &Value) -> Value {
@@ -46,4 +46,73 @@ fn an_image_survives_the_way_there_and_back() {
     image["spec"].as_object_mut().unwrap().remove("additionalTags");
     image["spec"]["build"].as_object_mut().unwrap().remove("creationTime");
     assert_eq!(back, image);
+}
+
+#[test]
+fn annotations_hold_json_with_the_fields_in_the_order_of_their_types_and_escapes_for_html() {
+    let image = json!({
+        "apiVersion": "kpack.io/v1alpha2", "kind": "Image", "metadata": {"name": "i"},
+        "spec": {
+            "tag": "reg.example/app",
+            "builder": {"kind": "ClusterBuilder", "name": "b"},
+            "build": {
+                "services": [{
+                    "apiVersion": "v1", "fieldPath": "f", "kind": "Secret", "name": "n", "namespace": "ns",
+                    "resourceVersion": "7", "uid": "u",
+                }],
+                "tolerations": [{
+                    "effect": "NoExecute", "key": "k", "operator": "Equal", "tolerationSeconds": 3, "value": "v",
+                }],
+                "nodeSelector": {"weight": "<b>", "value": "a&b", "key": "c"},
+                "affinity": {
+                    "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+                        "podAffinityTerm": {
+                            "topologyKey": "t",
+                            "labelSelector": {
+                                "matchExpressions": [{"key": "k", "operator": "In", "values": ["b", "a"]}],
+                                "matchLabels": {"value": "1", "name": "2", "key": "3"},
+                            },
+                        },
+                        "weight": 1,
+                    }]},
+                    "nodeAffinity": {
+                        "preferredDuringSchedulingIgnoredDuringExecution": [{"preference": {}, "weight": 2}],
+                        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []},
+                    },
+                },
+            },
+            "cosign": {"annotations": [{"value": "<v>", "name": "n"}]},
+        },
+    });
+    let old = convert(&image, "kpack.io/v1alpha1").unwrap();
+    let annotations = &old["metadata"]["annotations"];
+    for (name, expected) in [
+        (
+            "services",
+            r#"[{"kind":"Secret","namespace":"ns","name":"n","uid":"u","apiVersion":"v1","resourceVersion":"7","fieldPath":"f"}]"#,
+        ),
+        (
+            "tolerations",
+            r#"[{"key":"k","operator":"Equal","value":"v","effect":"NoExecute","tolerationSeconds":3}]"#,
+        ),
+        (
+            "nodeSelector",
+            r#"{"key":"c","value":"a\u0026b","weight":"\u003cb\u003e"}"#,
+        ),
+        (
+            "affinity",
+            concat!(
+                r#"{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[]},"#,
+                r#""preferredDuringSchedulingIgnoredDuringExecution":[{"weight":2,"preference":{}}]},"#,
+                r#""podAntiAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"podAffinityTerm":"#,
+                r#"{"labelSelector":{"matchLabels":{"key":"3","name":"2","value":"1"},"#,
+                r#""matchExpressions":[{"key":"k","operator":"In","values":["b","a"]}]},"topologyKey":"t"}}]}}"#,
+            ),
+        ),
+        ("cosignAnnotation", r#"[{"name":"n","value":"\u003cv\u003e"}]"#),
+    ] {
+        assert_eq!(annotations[format!("kpack.io/{name}")], expected, "{name}");
+    }
+    let back = convert(&old, "kpack.io/v1alpha2").unwrap();
+    assert_eq!(back["spec"]["build"]["affinity"], image["spec"]["build"]["affinity"]);
 }
