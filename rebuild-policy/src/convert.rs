@@ -275,11 +275,15 @@ fn builder_to_old(mut builder: Value) -> Value {
     rename(spec, "serviceAccountName", "serviceAccount");
     keep(spec, &["tag", "stack", "store", "order", "serviceAccount"]);
     for group in spec["order"].as_array_mut().into_iter().flatten() {
-        if let Some(entries) = group["group"].as_array_mut() {
-            entries.retain(|entry| entry["id"].as_str().is_some_and(|id| !id.is_empty()));
-            for entry in entries {
-                keep(entry, &["id", "version", "optional"]);
-            }
+        let Some(Value::Array(mut entries)) = take(group, "group") else {
+            continue;
+        };
+        entries.retain(|entry| entry["id"].as_str().is_some_and(|id| !id.is_empty()));
+        for entry in &mut entries {
+            keep(entry, &["id", "version", "optional"]);
+        }
+        if !entries.is_empty() {
+            group["group"] = Value::Array(entries);
         }
     }
     if spec["order"].is_null() {

@@ -116,3 +116,16 @@ fn annotations_hold_json_with_the_fields_in_the_order_of_their_types_and_escapes
     let back = convert(&old, "kpack.io/v1alpha2").unwrap();
     assert_eq!(back["spec"]["build"]["affinity"], image["spec"]["build"]["affinity"]);
 }
+
+#[test]
+fn a_group_that_has_no_entry_in_the_old_version_is_left_out_of_its_order() {
+    let builder = json!({
+        "apiVersion": "kpack.io/v1alpha2", "kind": "Builder", "metadata": {"name": "b"},
+        "spec": {
+            "tag": "reg.example/b",
+            "order": [{"group": [{"kind": "ClusterBuildpack", "name": "n"}]}, {"group": []}, {"group": [{"id": "x/y"}]}],
+        },
+    });
+    let old = convert(&builder, "kpack.io/v1alpha1").unwrap();
+    assert_eq!(old["spec"]["order"], json!([{}, {}, {"group": [{"id": "x/y"}]}]));
+}
