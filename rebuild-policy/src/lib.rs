@@ -59,6 +59,7 @@ mod schedule;
 #[cfg(any(test, feature = "schema"))]
 mod schema;
 mod source_status;
+mod strconv;
 mod strict;
 mod termination;
 

@@ -13,6 +13,7 @@ use crate::resource::{
     Build, BuildBuilder, BuildCache, BuildPersistentVolumeCache, BuildSpec, Image, ImageBuild, ImageSpec, LastBuild,
     LastBuildCache, OwnerReference, SourceResolver, StoreImage,
 };
+use crate::strconv::parse_int;
 
 /// What a Build is made from.
 #[derive(Clone, Copy, Debug)]
@@ -65,13 +66,9 @@ pub fn next_build_number(last: Option<&Build>) -> Result<i64, InvalidBuildNumber
 /// When the label is missing or no number.
 pub fn build_number(build: &Build) -> Result<i64, InvalidBuildNumber> {
     let text = build.metadata.labels.get(BUILD_NUMBER_LABEL).map_or("", String::as_str);
-    text.parse().map_err(|_| InvalidBuildNumber {
+    parse_int(text).map_err(|problem| InvalidBuildNumber {
         text: text.to_owned(),
-        problem: if !text.is_empty() && text.trim_start_matches(['+', '-']).bytes().all(|b| b.is_ascii_digit()) {
-            "value out of range"
-        } else {
-            "invalid syntax"
-        },
+        problem,
     })
 }
 

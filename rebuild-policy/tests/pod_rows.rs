@@ -507,6 +507,12 @@ fn a_creation_time_that_is_none_ends_the_build_for_good() {
     assert!(problem.starts_with("parsing creation time abc: "), "{problem}");
 }
 
+#[test]
+fn a_creation_time_too_far_away_is_out_of_range() {
+    let problem = refusal(&with(&json!({"creationTime": "99999999999999999999"})));
+    assert!(problem.ends_with("value out of range"), "{problem}");
+}
+
 // row 10.2/D41
 #[test]
 fn a_new_run_image_of_the_same_stack_only_needs_a_rebase() {

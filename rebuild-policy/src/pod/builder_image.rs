@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{ImageFacts, PodError};
 use crate::decode::without_nulls;
+use crate::strconv::parse_int;
 
 const STACK_LABEL: &str = "io.buildpacks.stack.id";
 const METADATA_LABEL: &str = "io.buildpacks.builder.metadata";
@@ -114,6 +115,8 @@ fn number(env: &[String], name: &'static str) -> Result<i64, PodError> {
         .find_map(|variable| variable.split_once('=').filter(|(key, _)| *key == name))
         .and_then(|(_, value)| value.split('=').next())
         .ok_or(PodError::MissingVariable { name })?;
-    text.parse()
-        .map_err(|_| PodError::InvalidNumber { text: text.to_owned() })
+    parse_int(text).map_err(|problem| PodError::InvalidNumber {
+        text: text.to_owned(),
+        problem,
+    })
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{PodError, PodInputs, account, bindings, schedule, step_security, volumes};
 use crate::key::{BUILD_CHANGES_ANNOTATION, BUILD_NUMBER_LABEL, BUILDER_KIND_ANNOTATION, BUILDER_NAME_ANNOTATION};
 use crate::resource::{BuildSpec, EnvVar, SourceConfig};
+use crate::strconv::parse_int;
 
 const HOME: &str = "/builder/home";
 
@@ -392,9 +393,12 @@ fn creation_time(text: &str, now: Timestamp) -> Result<Option<i64>, PodError> {
     match text {
         "" => Ok(None),
         "now" => Ok(Some(now.as_second())),
-        text => match text.parse() {
+        text => match parse_int(text) {
             Ok(seconds) => Ok(Some(seconds)),
-            Err(_) => Err(PodError::InvalidCreationTime { text: text.to_owned() }),
+            Err(problem) => Err(PodError::InvalidCreationTime {
+                text: text.to_owned(),
+                problem,
+            }),
         },
     }
 }

@@ -76,10 +76,12 @@ pub enum PodError {
         name: &'static str,
     },
     /// A number is none.
-    #[error("strconv.ParseInt: parsing \"{text}\": invalid syntax")]
+    #[error("strconv.ParseInt: parsing \"{text}\": {problem}")]
     InvalidNumber {
         /// The text.
         text: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// Builders for Windows are not supported.
     #[error("windows builds are not supported")]
@@ -97,12 +99,12 @@ pub enum PodError {
         text: String,
     },
     /// The creation time is none.
-    #[error(
-        "parsing creation time {text}: parsing unix timestamp: strconv.ParseInt: parsing \"{text}\": invalid syntax"
-    )]
+    #[error("parsing creation time {text}: parsing unix timestamp: strconv.ParseInt: parsing \"{text}\": {problem}")]
     InvalidCreationTime {
         /// The text.
         text: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// The cluster could not be asked.
     #[error("{problem}")]
