@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::go_yaml::go_yaml;
+
 /// Why the changes annotation can't be shown.
 #[derive(Debug, thiserror::Error)]
 #[error("error parsing build changes JSON string '{text}': {problem}")]
@@ -73,19 +75,6 @@ pub fn value_diff(old: &Value, new: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Writes a value as block YAML with sorted keys, in the form that Kubernetes' clients write it.
-///
-/// # Examples
-/// ```
-/// let value = serde_json::json!({"b": [{"c": "1"}], "a": {}});
-/// assert_eq!(rebuild_policy::go_yaml(&value), "a: {}\nb:\n- c: \"1\"\n");
-/// ```
-pub fn go_yaml(value: &Value) -> String {
-    let mut text = String::new();
-    write_block(value, 0, &mut text);
-    text
-}
-
 fn parse(annotation: &str) -> Result<Vec<Value>, ChangeLogError> {
     let failure = |problem: String| ChangeLogError {
         text: annotation.to_owned(),
@@ -117,11 +106,7 @@ fn side(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        other => {
-            let mut text = String::new();
-            write_block(other, 0, &mut text);
-            text
-        }
+        other => go_yaml(other),
     }
 }
 
@@ -167,106 +152,6 @@ fn diff<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Line<'a>> {
         }
     }
     lines
-}
-
-/// Block YAML with sorted keys, in the form that Go's YAML writer gives.
-fn write_block(value: &Value, indent: usize, text: &mut String) {
-    let blanks = " ".repeat(indent);
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            let mut keys: Vec<_> = map.keys().collect();
-            keys.sort();
-            for key in keys {
-                text.push_str(&format!("{blanks}{}:", scalar(key)));
-                write_value(&map[key], indent, text);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for item in items {
-                let mut inner = String::new();
-                write_block(item, indent + 2, &mut inner);
-                // The first line of the item stands behind the dash.
-                text.push_str(&format!("{blanks}- {}", inner.trim_start_matches(' ')));
-            }
-        }
-        other => text.push_str(&format!("{blanks}{}\n", inline(other, indent))),
-    }
-}
-
-fn write_value(value: &Value, indent: usize, text: &mut String) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            text.push('\n');
-            write_block(value, indent + 2, text);
-        }
-        // Lists stand in the column of their key.
-        Value::Array(items) if !items.is_empty() => {
-            text.push('\n');
-            write_block(value, indent, text);
-        }
-        other => text.push_str(&format!(" {}\n", inline(other, indent + 2))),
-    }
-}
-
-fn inline(value: &Value, indent: usize) -> String {
-    match value {
-        Value::Object(_) => "{}".to_owned(),
-        Value::Array(_) => "[]".to_owned(),
-        Value::String(string) if string.contains('\n') => literal(string, indent),
-        Value::String(string) => scalar(string),
-        other => other.to_string(),
-    }
-}
-
-fn literal(string: &str, indent: usize) -> String {
-    let (body, mark) = match string.strip_suffix('\n') {
-        Some(body) if body.ends_with('\n') => (body, "|+"),
-        Some(body) => (body, "|"),
-        None => (string, "|-"),
-    };
-    let blanks = " ".repeat(indent);
-    let lines: Vec<_> = body.split('\n').map(|line| format!("{blanks}{line}")).collect();
-    format!("{mark}\n{}", lines.join("\n"))
-}
-
-fn scalar(text: &str) -> String {
-    if means_something_else(text) {
-        return format!("\"{text}\"");
-    }
-    let first = text.chars().next().unwrap_or(' ');
-    let special = "-?:,[]{}#&*!|>'\"%@` ".contains(first)
-        && !(matches!(first, '-' | '?' | ':') && text.len() > 1 && !text[1..].starts_with(' '));
-    if special || text.contains(": ") || text.contains(" #") || text.ends_with([':', ' ']) {
-        return format!("'{}'", text.replace('\'', "''"));
-    }
-    if text.chars().any(char::is_control) {
-        return Value::from(text).to_string();
-    }
-    text.to_owned()
-}
-
-/// Whether plain `text` would be read as a number, a boolean, null or nothing.
-fn means_something_else(text: &str) -> bool {
-    const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
-    text.is_empty()
-        || text == "~"
-        || WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
-        || text.replace('_', "").parse::<f64>().is_ok()
-            && text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
-        || is_timestamp(text)
-        || [("0x", 16), ("0o", 8), ("0b", 2)].iter().any(|(prefix, radix)| {
-            text.strip_prefix(prefix)
-                .is_some_and(|rest| i64::from_str_radix(rest, *radix).is_ok())
-        })
-}
-
-/// Whether plain `text` would be read as a date: `2026-01-05` or `2026-01-05T10:00:00Z`.
-fn is_timestamp(text: &str) -> bool {
-    let shape: String = text
-        .chars()
-        .map(|character| if character.is_ascii_digit() { '0' } else { character })
-        .collect();
-    shape == "0000-00-00" || shape.starts_with("0000-00-00T00:00:00")
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ mod decide;
 mod decode;
 mod dependents;
 mod go_json;
+mod go_yaml;
 mod history;
 mod image_status;
 mod key;
@@ -69,11 +70,12 @@ pub use builder_status::{
     builder_failed_status, builder_ready_conditions, not_ready_conditions, ready_conditions, resolved_builder_tag,
 };
 pub use change::{BuildConfig, BuildpackVersion, Change, Changes, Priority, Reason};
-pub use change_log::{ChangeLogError, change_lines, change_log, go_yaml, value_diff};
+pub use change_log::{ChangeLogError, change_lines, change_log, value_diff};
 pub use convert::{ConvertError, OLD_API_VERSION, convert};
 pub use decide::{BuilderView, DecideError, Decision, Situation, Waiting, decide};
 pub use decode::{DecodeError, decode};
 pub use dependents::{cache_claim, cache_claim_name, source_resolver, source_resolver_name};
+pub use go_yaml::go_yaml;
 pub use history::{latest_build, surplus_builds};
 pub use image_status::{builder_missing_status, created_status, running_status, settled_status};
 pub use key::*;
