@@ -27,7 +27,7 @@
 //! - From a nested order to the groups that detection tries: [`expand`], or step by step [`walk`]; lookups are a [`Lookup`].
 //! - From a store and an order without versions to a builder, as kpack does it: [`Catalog`], [`resolve_order`].
 //! - Labels of images: [`BuildpackLayersLabel`], [`BuildpackageMetadata`], [`BuilderMetadata`], [`OrderLabel`].
-//! - Text as the reference programs write it, byte for byte: [`go_json`], [`go_toml`].
+//! - Text as the reference programs write it, byte for byte: [`go_json`], [`go_toml`], and [`go_json_problem`].
 //!
 //! Not here: files, sockets, processes. Running `bin/detect` is the crate `cnb-detect`.
 //! Specification: Buildpack API 0.12, Platform API 0.15; kpack.io/v1alpha2.
@@ -42,6 +42,7 @@ mod decode;
 mod descriptor;
 mod expand;
 mod go_json;
+mod go_json_syntax;
 mod go_toml;
 mod group;
 mod id;
@@ -68,6 +69,7 @@ pub use expand::{
     Considered, DescriptorMap, ExpandError, ExpandedGroup, GroupVisitor, Lookup, LookupError, Verdict, expand, walk,
 };
 pub use go_json::{go_json, go_json_of};
+pub use go_json_syntax::go_json_problem;
 pub use go_toml::{TomlTable, TomlValue, go_float, go_toml};
 pub use group::DetectedGroup;
 pub use id::{BuildpackId, InvalidBuildpackId, ModuleKind};

@@ -1,5 +1,6 @@
 //! The changes that led to a build, as the lines that people read.
 
+use cnb_order::go_json_problem;
 use serde_json::Value;
 
 use crate::go_yaml::go_yaml;
@@ -36,14 +37,14 @@ pub fn change_log(annotation: &str) -> Result<String, ChangeLogError> {
         return Ok(String::new());
     }
     let changes = parse(annotation)?;
-    let reason = |change: &Value| change["reason"].as_str().unwrap_or_default().to_owned();
+    let reason = |change: &Value| field(change, "reason").as_str().unwrap_or_default().to_owned();
     let reasons: Vec<_> = changes.iter().map(reason).collect();
     let mut log = format!("Build reason(s): {}\n", reasons.join(","));
     for change in &changes {
         log += &format!(
             "{}:\n{}\n",
             reason(change),
-            change_diff(&change["old"], &change["new"]).join("\n")
+            change_diff(field(change, "old"), field(change, "new")).join("\n")
         );
     }
     Ok(log)
@@ -58,7 +59,7 @@ pub fn change_lines(annotation: &str) -> Result<Vec<String>, ChangeLogError> {
     if annotation.is_empty() {
         return Ok(Vec::new());
     }
-    let lines = |change: &Value| change_diff(&change["old"], &change["new"]);
+    let lines = |change: &Value| change_diff(field(change, "old"), field(change, "new"));
     Ok(parse(annotation)?.iter().flat_map(lines).collect())
 }
 
@@ -82,10 +83,28 @@ fn parse(annotation: &str) -> Result<Vec<Value>, ChangeLogError> {
     };
     match serde_json::from_str(annotation) {
         Ok(Value::Array(changes)) => Ok(changes),
+        Ok(Value::Null) => Ok(Vec::new()),
         Ok(_) => Err(failure("it is not an array of changes".to_owned())),
-        Err(error) if error.is_eof() => Err(failure("unexpected end of JSON input".to_owned())),
-        Err(error) => Err(failure(error.to_string())),
+        Err(error) => Err(failure(
+            go_json_problem(annotation).unwrap_or_else(|| error.to_string()),
+        )),
     }
+}
+
+/// Returns a field of a change. As in Go, letters may be of the other case when no name is the same.
+fn field<'a>(change: &'a Value, name: &str) -> &'a Value {
+    let Value::Object(fields) = change else {
+        return &Value::Null;
+    };
+    fields
+        .get(name)
+        .or_else(|| {
+            fields
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        })
+        .unwrap_or(&Value::Null)
 }
 
 fn change_diff(old: &Value, new: &Value) -> Vec<String> {
@@ -177,6 +196,37 @@ mod tests {
                 Err(error) => assert_eq!(error.to_string(), case["expect"]["error"].as_str().unwrap_or_default()),
             }
         }
+    }
+
+    #[test]
+    fn text_that_is_no_list_of_changes_is_refused_with_the_words_of_go() {
+        for (text, problem) in [
+            ("xyz", "invalid character 'x' looking for beginning of value"),
+            (
+                "[{]",
+                "invalid character ']' looking for beginning of object key string",
+            ),
+            ("[", "unexpected end of JSON input"),
+        ] {
+            let error = change_log(text).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("error parsing build changes JSON string '{text}': {problem}")
+            );
+        }
+    }
+
+    #[test]
+    fn null_is_a_list_without_changes() {
+        assert_eq!(change_log("null").unwrap(), "Build reason(s): \n");
+    }
+
+    #[test]
+    fn the_case_of_a_key_does_not_count_when_no_key_is_the_same() {
+        assert_eq!(
+            change_log(r#"[{"REASON":"STACK","Old":"x","NEW":"x","new":"y"}]"#).unwrap(),
+            change_log(r#"[{"reason":"STACK","old":"x","new":"y"}]"#).unwrap()
+        );
     }
 
     proptest! {

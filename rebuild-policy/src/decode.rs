@@ -44,6 +44,25 @@ pub(crate) fn without_nulls(document: &Value) -> Value {
     }
 }
 
+/// Copies a document with the names of `keys` where a key is the same but for the case of its letters, as Go reads it,
+/// unless its object has the exact one too.
+pub(crate) fn with_exact_keys(document: &Value, keys: &[&str]) -> Value {
+    let exact = |fields: &serde_json::Map<String, Value>, name: &String| {
+        let found = keys.iter().find(|key| key.eq_ignore_ascii_case(name));
+        found
+            .filter(|key| !fields.contains_key(**key))
+            .map_or_else(|| name.clone(), |key| (*key).to_owned())
+    };
+    match document {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (exact(fields, name), with_exact_keys(value, keys)))
+            .collect(),
+        Value::Array(items) => items.iter().map(|item| with_exact_keys(item, keys)).collect(),
+        other => other.clone(),
+    }
+}
+
 /// Finds the field without which the rest can be read, deepest first, and what is wrong with it.
 ///
 /// Only reached when reading has failed; each level tries each of its fields once.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use cnb_order::go_json_problem;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ImageFacts, PodError};
-use crate::decode::without_nulls;
+use crate::decode::{with_exact_keys, without_nulls};
 use crate::strconv::parse_int;
 
 const STACK_LABEL: &str = "io.buildpacks.stack.id";
@@ -28,6 +29,18 @@ pub struct BuilderImage {
     /// Platform APIs of its lifecycle, in its spelling: deprecated ones first.
     pub platform_apis: Vec<String>,
 }
+
+/// Keys of the metadata that are read.
+const KEYS: [&str; 8] = [
+    "stack",
+    "runImage",
+    "image",
+    "lifecycle",
+    "apis",
+    "platform",
+    "deprecated",
+    "supported",
+];
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -75,11 +88,12 @@ impl BuilderImage {
     pub fn read(image: &str, facts: &ImageFacts) -> Result<Self, PodError> {
         let stack_id = label(&facts.labels, STACK_LABEL, "builder image stack ID label not present")?;
         let metadata = label(&facts.labels, METADATA_LABEL, "unable to get builder metadata")?;
-        let metadata: Metadata = serde_json::from_str::<Value>(metadata)
-            .and_then(|metadata| serde_json::from_value(without_nulls(&metadata)))
+        let metadata: Option<Metadata> = serde_json::from_str::<Value>(metadata)
+            .and_then(|value| serde_json::from_value(with_exact_keys(&without_nulls(&value), &KEYS)))
             .map_err(|error| PodError::InvalidMetadata {
-                problem: error.to_string(),
+                problem: go_json_problem(metadata).unwrap_or_else(|| error.to_string()),
             })?;
+        let metadata = metadata.unwrap_or_default();
         let uid = number(&facts.env, "CNB_USER_ID")?;
         let gid = number(&facts.env, "CNB_GROUP_ID")?;
         if facts.os == "windows" {
@@ -119,4 +133,47 @@ fn number(env: &[String], name: &'static str) -> Result<i64, PodError> {
         text: text.to_owned(),
         problem,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BuilderImage, METADATA_LABEL, STACK_LABEL};
+    use crate::pod::{ImageFacts, PodError};
+
+    fn read(metadata: &str) -> Result<BuilderImage, PodError> {
+        let facts = ImageFacts {
+            labels: [(STACK_LABEL, "s"), (METADATA_LABEL, metadata)]
+                .map(|(label, text)| (label.to_owned(), text.to_owned()))
+                .into(),
+            env: vec!["CNB_USER_ID=1000".to_owned(), "CNB_GROUP_ID=1000".to_owned()],
+            ..ImageFacts::default()
+        };
+        BuilderImage::read("reg.example/builder", &facts)
+    }
+
+    #[test]
+    fn metadata_that_is_not_json_is_refused_with_the_words_of_go() {
+        for (text, problem) in [
+            ("xyz", "invalid character 'x' looking for beginning of value"),
+            ("{", "unexpected end of JSON input"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert_eq!(error, format!("unable to get builder metadata: {problem}"));
+        }
+    }
+
+    #[test]
+    fn the_case_of_a_key_of_the_metadata_does_not_count_when_no_key_is_the_same() {
+        let image = read(
+            r#"{"Stack":{"runimage":{"IMAGE":"a","image":"b"}},"lifecycle":{"APIs":{"platform":{"Supported":["0.9"]}}}}"#,
+        )
+        .unwrap();
+        assert_eq!(image.run_image, "b");
+        assert_eq!(image.platform_apis, ["0.9"]);
+    }
+
+    #[test]
+    fn metadata_that_are_null_say_nothing() {
+        assert_eq!(read("null").unwrap().run_image, "");
+    }
 }
