@@ -81,6 +81,45 @@ fn a_default_storage_class_gives_images_a_cache() {
 }
 
 #[test]
+fn changes_of_a_build_are_named_as_in_go_and_listed_in_the_order_of_its_fields() {
+    let build = |url: &str, revision: &str, tag: &str, time: &str, binding: &str, image: &str| {
+        serde_json::json!({
+            "apiVersion": "kpack.io/v1alpha2", "kind": "Build", "metadata": {"name": "b", "namespace": "n"},
+            "spec": {
+                "tags": [tag], "builder": {"image": "reg.example/b"}, "serviceAccountName": "default",
+                "runImage": {"image": image},
+                "source": {"git": {"url": url, "revision": revision}}, "creationTime": time, "defaultProcess": time,
+                "cnbBindings": [{"name": binding}],
+            },
+        })
+    };
+    let old = build("u", "r", "t", "1", "a", "i");
+    let refusal = admit(
+        &build("v", "s", "x", "2", "b", "j"),
+        Operation::Update(&old),
+        AdmissionContext::default(),
+    )
+    .unwrap_err()
+    .to_string();
+    let paths: Vec<&str> = refusal
+        .lines()
+        .filter_map(|line| line.strip_prefix("{*v1alpha2.BuildSpec}.")?.strip_suffix(':'))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "Tags[0]",
+            "Source.Git.URL",
+            "Source.Git.Revision",
+            "RunImage.Image",
+            "CNBBindings[0].Name",
+            "DefaultProcess",
+            "CreationTime",
+        ]
+    );
+}
+
+#[test]
 fn a_field_that_the_kind_does_not_have_is_dropped_with_a_warning() {
     let object = serde_json::json!({
         "apiVersion": "kpack.io/v1alpha2", "kind": "ClusterStore", "metadata": {"name": "s", "lables": {"a": "b"}},

@@ -77,35 +77,69 @@ fn differences(old: &impl Serialize, new: &impl Serialize) -> String {
     };
     let mut found = Vec::new();
     compare(&old, &new, "", &mut found);
-    found.sort_by_key(|(path, _)| position(path));
-    found.into_iter().map(|(_, text)| text).collect()
+    found.concat()
 }
 
-/// Fields in the order in which the reference's type has them, as far as it shows.
-fn position(path: &str) -> usize {
-    let field = path
-        .trim_start_matches('.')
-        .split(['.', '['])
-        .next()
-        .unwrap_or_default();
-    let order = [
-        "Tags",
-        "Builder",
-        "ServiceAccountName",
-        "Source",
-        "Cache",
-        "Services",
-        "CnbBindings",
-        "Env",
-    ];
-    order.iter().position(|&name| name == field).unwrap_or(order.len())
+/// Fields of the spec, then those of what is in it, in the order in which the reference's types have them.
+const FIELDS: &[&str] = &[
+    "tags",
+    "builder",
+    "serviceAccountName",
+    "source",
+    "cache",
+    "runImage",
+    "activeDeadlineSeconds",
+    "services",
+    "cnbBindings",
+    "env",
+    "projectDescriptorPath",
+    "resources",
+    "lastBuild",
+    "notary",
+    "cosign",
+    "defaultProcess",
+    "tolerations",
+    "nodeSelector",
+    "affinity",
+    "runtimeClassName",
+    "schedulerName",
+    "priorityClassName",
+    "creationTime",
+    "git",
+    "blob",
+    "volume",
+    "registry",
+    "subPath",
+    "url",
+    "revision",
+    "kind",
+    "namespace",
+    "name",
+    "uid",
+    "apiVersion",
+    "resourceVersion",
+    "fieldPath",
+    "limits",
+    "requests",
+    "claims",
+    "key",
+    "operator",
+    "value",
+    "valueFrom",
+    "effect",
+    "tolerationSeconds",
+    "image",
+];
+
+fn position(name: &str) -> usize {
+    FIELDS.iter().position(|field| *field == name).unwrap_or(FIELDS.len())
 }
 
-fn compare(old: &Value, new: &Value, path: &str, found: &mut Vec<(String, String)>) {
+fn compare(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
     match (old, new) {
         (Value::Object(before), Value::Object(after)) => {
             let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
-            names.sort_unstable();
+            names.sort_unstable_by_key(|name| (position(name), *name));
             names.dedup();
             for name in names {
                 let none = Value::Null;
@@ -124,13 +158,21 @@ fn compare(old: &Value, new: &Value, path: &str, found: &mut Vec<(String, String
                 go_value(old, new),
                 go_value(new, old)
             );
-            found.push((path.to_owned(), text));
+            found.push(text);
         }
         _ => {}
     }
 }
 
+/// Returns the name of a field in Go.
 fn go_name(name: &str) -> String {
+    match name {
+        "url" => return "URL".to_owned(),
+        "uid" => return "UID".to_owned(),
+        "apiVersion" => return "APIVersion".to_owned(),
+        "cnbBindings" => return "CNBBindings".to_owned(),
+        _ => {}
+    }
     let mut letters = name.chars();
     letters
         .next()
@@ -154,8 +196,10 @@ fn go_text(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" ")),
         Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| (position(name), *name));
             let mut fields: Vec<String> = fields
-                .iter()
+                .into_iter()
                 .map(|(name, value)| format!("{}:{}", go_name(name), go_text(value)))
                 .collect();
             if fields.iter().any(|field| field.starts_with("Name:")) && fields.len() == 2 {
