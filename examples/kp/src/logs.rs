@@ -153,31 +153,55 @@ fn stream_container(cluster: &Cluster, pod: &Value, container: &str, timestamps:
     }
 }
 
+/// What the engine made of one generation of an image.
+#[derive(Debug, PartialEq, Eq)]
+enum Processed {
+    /// It scheduled this build.
+    Build(String),
+    /// No build was needed.
+    Nothing,
+    /// No build could be made, for this reason.
+    Failed(String),
+    /// Another change came before it got there.
+    Overtaken,
+}
+
+/// What the engine made of `generation`; `None` while it has not decided.
+///
+/// # Specification
+/// kpack 0.17.2, "Log client", the waiter for images (kpack.md §7.3).
+fn processed(image: &Value, generation: i64) -> Option<Processed> {
+    let number = |pointer: &str| image.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    match number("/status/observedGeneration") {
+        seen if seen > generation => return Some(Processed::Overtaken),
+        seen if seen < generation => return None,
+        _ => {}
+    }
+    // The build that the status names may still be that of an earlier generation.
+    if number("/status/latestBuildImageGeneration") == generation {
+        return Some(Processed::Build(text(image, "/status/latestBuildRef").to_owned()));
+    }
+    match condition_status(image, "Ready") {
+        "Unknown" => None,
+        "False" => {
+            let message = condition(image, "Ready").map_or("", |condition| text(condition, "/message"));
+            Some(Processed::Failed(message.to_owned()))
+        }
+        _ => Some(Processed::Nothing),
+    }
+}
+
 /// Waits until the engine has dealt with this generation of an image: streams the build that it
 /// scheduled, and fails when that fails or when none can be made.
 pub(crate) fn wait_for_image(cluster: &Cluster, image: &Value) -> anyhow::Result<()> {
     let (namespace, name) = (text(image, "/metadata/namespace"), text(image, "/metadata/name"));
     let generation = image["metadata"]["generation"].as_i64().unwrap_or(1);
-    let settled = wait_until(cluster, namespace, name, |image| {
-        (image["status"]["observedGeneration"].as_i64().unwrap_or(0) >= generation
-            && (condition_status(image, "Ready") != "Unknown" || !text(image, "/status/latestBuildRef").is_empty()))
-        .then(|| image.clone())
-    })?;
-    if settled["metadata"]["generation"].as_i64().unwrap_or(0) > generation {
-        bail!("image \"{name}\" was updated by somebody else while waiting");
-    }
-    let build = text(&settled, "/status/latestBuildRef").to_owned();
-    if build.is_empty()
-        || text(&settled, "/status/latestBuildImageGeneration")
-            .parse::<i64>()
-            .is_ok_and(|seen| seen < generation)
-    {
-        let ready = condition(&settled, "Ready");
-        match ready.filter(|condition| text(condition, "/status") == "False") {
-            Some(condition) => bail!("update to image failed: {}", text(condition, "/message")),
-            None => return Ok(()),
-        }
-    }
+    let build = match wait_until(cluster, namespace, name, |image| processed(image, generation))? {
+        Processed::Build(build) => build,
+        Processed::Nothing => return Ok(()),
+        Processed::Failed(message) => bail!("update to image failed: {message}"),
+        Processed::Overtaken => bail!("image \"{name}\" was updated by somebody else while waiting"),
+    };
     let pods = Cluster::by_labels(&[("kpack.io/build", &build)]);
     if without_pod(cluster, namespace, &build, &pods)?.is_none() {
         stream_pods(cluster, namespace, &pods, false)?;
@@ -218,6 +242,38 @@ fn wait_until<T>(
             if let Some(value) = found(&image) {
                 return Ok(value);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn after(observed: i64, built: i64, ready: &str) -> Option<Processed> {
+        let image = json!({"status": {
+            "observedGeneration": observed, "latestBuildImageGeneration": built, "latestBuildRef": "app-build-1",
+            "conditions": [{"type": "Ready", "status": ready, "message": "why"}],
+        }});
+        processed(&image, 2)
+    }
+
+    #[test]
+    fn a_build_of_an_earlier_generation_is_not_taken_for_that_of_this_one() {
+        let build = || Some(Processed::Build("app-build-1".to_owned()));
+        for (observed, built, ready, expected) in [
+            (1, 1, "True", None),
+            (2, 1, "Unknown", None),
+            (2, 1, "True", Some(Processed::Nothing)),
+            (2, 1, "False", Some(Processed::Failed("why".to_owned()))),
+            (2, 2, "Unknown", build()),
+            (2, 2, "True", build()),
+            (2, 2, "False", build()),
+            (3, 2, "True", Some(Processed::Overtaken)),
+        ] {
+            assert_eq!(after(observed, built, ready), expected, "{observed} {built} {ready}");
         }
     }
 }
