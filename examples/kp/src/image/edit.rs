@@ -138,6 +138,9 @@ fn set_tags(spec: &mut Value, flags: &Common, removals: &Removals) -> anyhow::Re
         })?);
     }
     for tag in &flags.additional_tag {
+        if removals.delete_additional_tag.contains(tag) {
+            bail!("additional-tag and delete-additional-tag parameters contradict each other: '{tag}'");
+        }
         if !tags.contains(tag) {
             tags.push(tag.clone());
         }
@@ -163,6 +166,9 @@ fn set_build(spec: &mut Value, flags: &Common, removals: &Removals) -> anyhow::R
         let (name, value) = pair
             .split_once('=')
             .ok_or_else(|| anyhow!("env vars are improperly formatted"))?;
+        if removals.delete_env.iter().any(|deleted| deleted == name) {
+            bail!("env and delete-env parameters contradict each other: '{name}'");
+        }
         match env.iter_mut().find(|entry| entry["name"] == name) {
             Some(entry) => entry["value"] = json!(value),
             None => env.push(json!({"name": name, "value": value})),
@@ -225,4 +231,57 @@ fn set_limits(spec: &mut Value, flags: &Common) -> anyhow::Result<()> {
         spec[field] = json!(limit.ok_or_else(|| anyhow!("must provide a valid build history limit > 0"))?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        patch: super::super::Patch,
+    }
+
+    /// What `kp image patch app` with these flags makes of an image.
+    fn patched(flags: &str) -> Result<Value, String> {
+        let image = json!({
+            "metadata": {"name": "app", "namespace": "shop"},
+            "spec": {
+                "tag": "reg.example/app", "additionalTags": ["reg.example/app:t"],
+                "build": {"env": [{"name": "A", "value": "0"}]},
+                "cache": {"volume": {"size": "2G"}},
+            },
+        });
+        let line = ["kp", "app"].into_iter().chain(flags.split(' '));
+        let Line { patch } = Line::try_parse_from(line).map_err(|error| error.to_string())?;
+        let builders = Builders {
+            namespaced: None,
+            cluster: None,
+        };
+        edited(&image, &builders, &patch.common, &patch.removals).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_set_and_deleted_at_once_is_refused_by_name() {
+        for (flags, named) in [
+            ("--env A=1 --delete-env A", "'A'"),
+            ("--delete-env A --env B=1 --env A=", "'A'"),
+            (
+                "--additional-tag reg.example/app:t --delete-additional-tag reg.example/app:t",
+                "'reg.example/app:t'",
+            ),
+        ] {
+            let error = patched(flags).expect_err(flags);
+            assert!(
+                error.contains("contradict") && error.ends_with(named),
+                "{flags}: {error}"
+            );
+        }
+        let other = patched("--env B=1 --delete-env A --additional-tag reg.example/app:u");
+        let other = other.expect("these are about different names");
+        assert_eq!(other["spec"]["build"]["env"], json!([{"name": "B", "value": "1"}]));
+    }
 }
