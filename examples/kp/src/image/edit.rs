@@ -218,9 +218,9 @@ fn set_limits(spec: &mut Value, flags: &Common) -> anyhow::Result<()> {
             .as_str()
             .and_then(|text| text.parse::<rebuild_policy::Quantity>().ok());
         if let Some(current) = current.filter(|current| quantity < *current) {
-            bail!("cache size cannot be decreased, current: {current}, requested: {size}");
+            bail!("cache size cannot be decreased, current: {current}, requested: {quantity}");
         }
-        spec["cache"]["volume"]["size"] = json!(size);
+        spec["cache"]["volume"]["size"] = json!(quantity.to_string());
     }
     for (field, limit) in [
         ("successBuildHistoryLimit", &flags.success_build_history_limit),
@@ -283,5 +283,18 @@ mod tests {
         let other = patched("--env B=1 --delete-env A --additional-tag reg.example/app:u");
         let other = other.expect("these are about different names");
         assert_eq!(other["spec"]["build"]["env"], json!([{"name": "B", "value": "1"}]));
+    }
+
+    #[test]
+    fn a_cache_size_is_stored_and_named_in_its_canonical_form() {
+        for (flags, size) in [
+            ("--cache-size 2000M", "2G"),
+            ("--cache-size 3000M", "3G"),
+            ("--cache-size 4096Mi", "4Gi"),
+        ] {
+            assert_eq!(patched(flags).expect(flags)["spec"]["cache"]["volume"]["size"], size);
+        }
+        let smaller = patched("--cache-size 1000M").expect_err("a cache never shrinks");
+        assert_eq!(smaller, "cache size cannot be decreased, current: 2G, requested: 1G");
     }
 }
