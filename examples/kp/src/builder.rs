@@ -1,123 +1,61 @@
 //! `kp builder` and `kp clusterbuilder`: a stack, a store and an order, made into an image to build with.
 
+mod command;
+
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, Kind},
     files::read_file,
-    image::Namespace,
-    print::{Block, OutputFlags, Printer, Table, out},
+    print::{Block, Printer, Table, out},
     relocate::{Registries, TlsFlags},
     resource::{condition, create_ready, delete, list_sorted, new, patch_ready, remember_as_applied, text},
     settings::Settings,
 };
 
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Create a builder
-    Create(Parts),
-    /// Create or patch a builder
-    Save(Parts),
-    /// Patch an existing builder
-    Patch(Parts),
-    /// List builders
-    List {
-        #[command(flatten)]
-        namespace: Namespace,
-    },
-    /// Display the status of a builder
-    Status {
-        name: String,
-        #[command(flatten)]
-        namespace: Namespace,
-    },
-    /// Delete a builder
-    Delete {
-        name: String,
-        #[command(flatten)]
-        namespace: Namespace,
-    },
-}
-
-#[derive(Args)]
-pub(crate) struct Parts {
-    name: String,
-    #[command(flatten)]
-    namespace: Namespace,
-    /// the tag of the builder image
-    #[arg(short, long)]
-    tag: Option<String>,
-    /// the stack; "default" for a new builder
-    #[arg(short, long)]
-    stack: Option<String>,
-    /// the store
-    #[arg(long)]
-    store: Option<String>,
-    /// a file with the order, or - for standard input
-    #[arg(short, long)]
-    order: Option<String>,
-    /// a buildpack of the order, as ID or ID@VERSION; may be repeated
-    #[arg(short, long, value_delimiter = ',')]
-    buildpack: Vec<String>,
-    /// take the order of this builder image
-    #[arg(long, value_name = "IMAGE")]
-    order_from: Option<String>,
-    /// the service account of a namespaced builder
-    #[arg(long)]
-    service_account: Option<String>,
-    #[command(flatten)]
-    output: OutputFlags,
-    #[command(flatten)]
-    tls: TlsFlags,
-}
+pub(crate) use command::{ClusterCommand, Command};
+use command::{Flags, Parts};
 
 /// Runs a command for `kind`: Builder or ClusterBuilder.
 pub(crate) fn run(kind: Kind, command: Command) -> anyhow::Result<()> {
-    let (Command::Create(Parts { namespace, .. })
-    | Command::Save(Parts { namespace, .. })
-    | Command::Patch(Parts { namespace, .. })
-    | Command::List { namespace }
-    | Command::Status { namespace, .. }
-    | Command::Delete { namespace, .. }) = &command;
-    if !kind.namespaced && !namespace.namespace.is_empty() {
-        bail!("unknown flag: --namespace");
-    }
     let cluster = Cluster::from_environment()?;
-    let place = |namespace: &Namespace| match kind.namespaced {
-        true => cluster.namespace(&namespace.namespace).to_owned(),
+    let place = |namespace: &str| match kind.namespaced {
+        true => cluster.namespace(namespace).to_owned(),
         false => String::new(),
     };
     match command {
-        Command::Create(parts) if kind.namespaced && parts.tag.is_none() => bail!("required flag(s) \"tag\" not set"),
-        Command::Create(parts) => create_builder(&cluster, kind, &place(&parts.namespace), &parts),
+        Command::Create(parts) if kind.namespaced && parts.flags.tag.is_none() => {
+            bail!("required flag(s) \"tag\" not set")
+        }
+        Command::Create(parts) => create_builder(&cluster, kind, &place(&parts.namespace.namespace), &parts),
         Command::Save(parts) => {
-            let namespace = place(&parts.namespace);
+            let namespace = place(&parts.namespace.namespace);
             match cluster.find(kind, &namespace, &parts.name)? {
                 None => create_builder(&cluster, kind, &namespace, &parts),
                 Some(existing) => patch_builder(&cluster, kind, &existing, &parts),
             }
         }
         Command::Patch(parts) => {
-            let existing = cluster.get(kind, &place(&parts.namespace), &parts.name)?;
+            let existing = cluster.get(kind, &place(&parts.namespace.namespace), &parts.name)?;
             patch_builder(&cluster, kind, &existing, &parts)
         }
-        Command::List { namespace } => list(&cluster, kind, &place(&namespace)),
+        Command::List { namespace } => list(&cluster, kind, &place(&namespace.namespace)),
         Command::Status { name, namespace } => {
-            out(&status(kind, &cluster.get(kind, &place(&namespace), &name)?));
+            let builder = cluster.get(kind, &place(&namespace.namespace), &name)?;
+            out(&status(kind, &builder));
             Ok(())
         }
-        Command::Delete { name, namespace } => delete(&cluster, kind, &place(&namespace), &name),
+        Command::Delete { name, namespace } => delete(&cluster, kind, &place(&namespace.namespace), &name),
     }
 }
 
 /// The order that the flags give, if they give one.
-fn order(parts: &Parts) -> anyhow::Result<Option<Value>> {
+fn order(flags: &Flags) -> anyhow::Result<Option<Value>> {
     let given: Vec<_> = [
-        ("--order", parts.order.is_some()),
-        ("--buildpack", !parts.buildpack.is_empty()),
-        ("--order-from", parts.order_from.is_some()),
+        ("--order", flags.order.is_some()),
+        ("--buildpack", !flags.buildpack.is_empty()),
+        ("--order-from", flags.order_from.is_some()),
     ]
     .into_iter()
     .filter_map(|(flag, given)| given.then_some(flag))
@@ -125,13 +63,13 @@ fn order(parts: &Parts) -> anyhow::Result<Option<Value>> {
     if given.len() > 1 {
         bail!("cannot use {} together", given.join(" and "));
     }
-    if let Some(file) = &parts.order {
+    if let Some(file) = &flags.order {
         return read_order(file).map(Some);
     }
-    if let Some(image) = &parts.order_from {
-        return order_of_builder(image, &parts.tls).map(Some);
+    if let Some(image) = &flags.order_from {
+        return order_of_builder(image, &flags.tls).map(Some);
     }
-    if parts.buildpack.is_empty() {
+    if flags.buildpack.is_empty() {
         return Ok(None);
     }
     let entry = |name: &String| match name.split_once('@') {
@@ -139,7 +77,7 @@ fn order(parts: &Parts) -> anyhow::Result<Option<Value>> {
         None => json!({"id": name}),
     };
     Ok(Some(
-        json!([{"group": parts.buildpack.iter().map(entry).collect::<Vec<_>>()}]),
+        json!([{"group": flags.buildpack.iter().map(entry).collect::<Vec<_>>()}]),
     ))
 }
 
@@ -207,19 +145,19 @@ fn order_of_builder(image: &str, tls: &TlsFlags) -> anyhow::Result<Value> {
 }
 
 fn create_builder(cluster: &Cluster, kind: Kind, namespace: &str, parts: &Parts) -> anyhow::Result<()> {
-    let printer = Printer::new(&parts.output)?;
+    let printer = Printer::new(&parts.flags.output)?;
     let settings = Settings::read(cluster);
-    let tag = match &parts.tag {
+    let tag = match &parts.flags.tag {
         Some(tag) => tag.clone(),
         None if kind.namespaced => bail!("--tag is required to create the resource"),
         None => format!("{}:clusterbuilder-{}", settings.repository()?, parts.name),
     };
     let mut spec = json!({
         "tag": tag,
-        "stack": {"kind": "ClusterStack", "name": parts.stack.as_deref().unwrap_or("default")},
-        "order": order(parts)?.unwrap_or_else(|| json!([])),
+        "stack": {"kind": "ClusterStack", "name": parts.flags.stack.as_deref().unwrap_or("default")},
+        "order": order(&parts.flags)?.unwrap_or_else(|| json!([])),
     });
-    if let Some(store) = &parts.store {
+    if let Some(store) = &parts.flags.store {
         spec["store"] = json!({"kind": "ClusterStore", "name": store});
     }
     if kind.namespaced {
@@ -233,19 +171,19 @@ fn create_builder(cluster: &Cluster, kind: Kind, namespace: &str, parts: &Parts)
 }
 
 fn patch_builder(cluster: &Cluster, kind: Kind, existing: &Value, parts: &Parts) -> anyhow::Result<()> {
-    let printer = Printer::new(&parts.output)?;
+    let printer = Printer::new(&parts.flags.output)?;
     let mut updated = existing.clone();
     let spec = &mut updated["spec"];
-    if let Some(tag) = &parts.tag {
+    if let Some(tag) = &parts.flags.tag {
         spec["tag"] = json!(tag);
     }
-    if let Some(stack) = &parts.stack {
+    if let Some(stack) = &parts.flags.stack {
         spec["stack"]["name"] = json!(stack);
     }
-    if let Some(store) = &parts.store {
+    if let Some(store) = &parts.flags.store {
         spec["store"]["name"] = json!(store);
     }
-    if let Some(order) = order(parts)? {
+    if let Some(order) = order(&parts.flags)? {
         spec["order"] = order;
     }
     if let Some(account) = parts.service_account.as_ref().filter(|_| kind.namespaced) {

@@ -1,86 +1,36 @@
 //! `kp buildpack` and `kp clusterbuildpack`: one buildpackage each.
 
-use anyhow::bail;
-use clap::{Args, Subcommand};
+mod command;
+
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, Kind},
-    image::Namespace,
-    print::{Block, OutputFlags, Printer, Table, out},
+    print::{Block, Printer, Table, out},
     resource::{condition, create_ready, delete, list_sorted, new, patch_ready, remember_as_applied, text},
     settings::Settings,
 };
 
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Create a buildpack
-    Create(New),
-    /// Create or patch a buildpack
-    Save(Parts),
-    /// Patch an existing buildpack
-    Patch(Parts),
-    /// List buildpacks
-    List {
-        #[command(flatten)]
-        namespace: Namespace,
-    },
-    /// Display the status of a buildpack
-    Status {
-        name: String,
-        #[command(flatten)]
-        namespace: Namespace,
-    },
-    /// Delete a buildpack
-    Delete {
-        name: String,
-        #[command(flatten)]
-        namespace: Namespace,
-    },
-}
-
-#[derive(Args)]
-pub(crate) struct New {
-    /// the buildpackage; its reference is stored as it is
-    #[arg(short, long)]
-    image: String,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Args)]
-pub(crate) struct Parts {
-    /// the buildpackage; its reference is stored as it is
-    #[arg(short, long)]
-    image: Option<String>,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Args)]
-pub(crate) struct Place {
-    name: String,
-    #[command(flatten)]
-    namespace: Namespace,
-    /// the service account of a namespaced buildpack
-    #[arg(long)]
-    service_account: Option<String>,
-    #[command(flatten)]
-    output: OutputFlags,
-}
+pub(crate) use command::{ClusterCommand, Command};
+use command::{New, Parts, Place};
 
 /// Runs a command for `kind`: Buildpack or ClusterBuildpack.
 pub(crate) fn run(kind: Kind, command: Command) -> anyhow::Result<()> {
-    let (Command::Create(New { place: Place { namespace, .. }, .. })
-    | Command::Save(Parts { place: Place { namespace, .. }, .. })
-    | Command::Patch(Parts { place: Place { namespace, .. }, .. })
+    let (Command::Create(New {
+        place: Place { namespace, .. },
+        ..
+    })
+    | Command::Save(Parts {
+        place: Place { namespace, .. },
+        ..
+    })
+    | Command::Patch(Parts {
+        place: Place { namespace, .. },
+        ..
+    })
     | Command::List { namespace }
     | Command::Delete { namespace, .. }
-    // The reference has the flag here, without use for it.
     | Command::Status { namespace, .. }) = &command;
-    if !kind.namespaced && !namespace.namespace.is_empty() && !matches!(command, Command::Status { .. }) {
-        bail!("unknown flag: --namespace");
-    }
     let cluster = Cluster::from_environment()?;
     let namespace = match kind.namespaced {
         true => cluster.namespace(&namespace.namespace).to_owned(),

@@ -55,10 +55,10 @@ enum Command {
     Buildpack(buildpack::Command),
     /// ClusterBuilder Commands
     #[command(subcommand, visible_aliases = ["clusterbuilders", "clstrbldrs", "clstrbldr", "cbldrs", "cbldr", "cbs", "cb"])]
-    Clusterbuilder(builder::Command),
+    Clusterbuilder(builder::ClusterCommand),
     /// ClusterBuildpack Commands
     #[command(subcommand, visible_aliases = ["clusterbuildpacks", "clstrbps", "clstrbp", "cbps", "cbp"])]
-    Clusterbuildpack(buildpack::Command),
+    Clusterbuildpack(buildpack::ClusterCommand),
     /// ClusterLifecycle Commands
     #[command(subcommand, visible_aliases = ["clusterlifecycles", "clstrlcs", "clstrlc", "clcs", "clc"])]
     Clusterlifecycle(lifecycle::Command),
@@ -123,12 +123,12 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Image(command) => image::run(command),
         Command::Build(command) => build::run(command),
         Command::Builder(command) => builder::run(cluster::BUILDER, command),
-        Command::Clusterbuilder(command) => builder::run(cluster::CLUSTER_BUILDER, command),
+        Command::Clusterbuilder(command) => builder::run(cluster::CLUSTER_BUILDER, command.into()),
         Command::Clusterstack(command) => stack::run(command),
         Command::Clusterstore(command) => store::run(command),
         Command::Clusterlifecycle(command) => lifecycle::run(command),
         Command::Buildpack(command) => buildpack::run(cluster::BUILDPACK, command),
-        Command::Clusterbuildpack(command) => buildpack::run(cluster::CLUSTER_BUILDPACK, command),
+        Command::Clusterbuildpack(command) => buildpack::run(cluster::CLUSTER_BUILDPACK, command.into()),
         Command::Lifecycle(command) => lifecycle::run_old(command),
         Command::Secret(command) => secret::run(command),
         Command::Import(flags) => import::run(&flags),
@@ -142,6 +142,50 @@ fn run(command: Command) -> anyhow::Result<()> {
                 commit.unwrap_or_default()
             ));
             Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_the_cluster_has_no_flags_for_a_namespace() {
+        for (line, words) in [
+            ("clusterbuilder list -n shop", "unknown shorthand flag: 'n' in -n"),
+            ("clusterbuilder list --namespace shop", "unknown flag: --namespace"),
+            ("clusterbuilder status x -n=", "unknown shorthand flag: 'n' in -n="),
+            (
+                "clusterbuilder create x --service-account y",
+                "unknown flag: --service-account",
+            ),
+            (
+                "clusterbuilder patch x --service-account y",
+                "unknown flag: --service-account",
+            ),
+            ("clusterbuildpack delete x -n shop", "unknown shorthand flag: 'n' in -n"),
+            (
+                "clusterbuildpack save x --service-account y",
+                "unknown flag: --service-account",
+            ),
+        ] {
+            let words_of_line = ["kp"].into_iter().chain(line.split(' ')).map(Into::into);
+            match arguments::parse(Arguments::command(), words_of_line.collect()) {
+                Err(Stop::Mistake(said)) => assert_eq!(said, format!("Error: {words}\n"), "{line}"),
+                _ => panic!("{line} is accepted"),
+            }
+        }
+        for line in [
+            "clusterbuildpack status x -n shop",
+            "builder list -n shop",
+            "buildpack save x -n shop",
+        ] {
+            let words = ["kp"].into_iter().chain(line.split(' ')).map(Into::into);
+            assert!(
+                arguments::parse(Arguments::command(), words.collect()).is_ok(),
+                "{line}"
+            );
         }
     }
 }
