@@ -38,7 +38,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Source {
     name: String,
-    /// the lifecycle image: a reference, or an OCI layout on this machine
+    /// the lifecycle image: a reference, or a tar file (saved by docker, or an OCI layout) on this machine
     #[arg(short, long)]
     image: String,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub(crate) enum OldCommand {
     /// Patch the lifecycle image of all builders (deprecated)
     #[command(alias = "update")]
     Patch {
-        /// the lifecycle image: a reference, or an OCI layout on this machine
+        /// the lifecycle image: a reference, or a tar file (saved by docker, or an OCI layout) on this machine
         #[arg(short, long)]
         image: String,
         #[command(flatten)]

@@ -1,5 +1,7 @@
 //! Images on their way into the default repository, with the user's own credentials.
 
+mod saved;
+
 use std::{collections::BTreeMap, env, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -10,6 +12,7 @@ use registry_auth::{
 };
 use registry_client::{Client, HelperPrograms, HttpPolicy, ProxyPolicy};
 
+use saved::SavedTar;
 use source_fetch::{LocalError, LocalImage, LocalOptions};
 
 use crate::{files::failure, print::Printer};
@@ -71,7 +74,7 @@ impl Registries {
         })
     }
 
-    /// Finds an image: a local OCI layout when `name` is a path that exists, else in a registry.
+    /// Finds an image: on this machine when `name` is a path that exists, else in a registry.
     pub(crate) fn find(&self, name: &str) -> anyhow::Result<Found> {
         let path = Path::new(name);
         if path.exists() {
@@ -181,19 +184,16 @@ fn timestamp() -> String {
     jiff::Zoned::now().strftime("%Y%m%d%H%M%S").to_string()
 }
 
-/// A directory or a tar file with an OCI layout; the first image of its index counts.
+/// A directory or a tar file with an OCI layout, or a tar file that docker saved; the first image of an index counts.
 fn local(path: &Path) -> anyhow::Result<Found> {
-    let unpacked = match path.is_dir() {
-        true => None,
+    let (unpacked, layout) = match path.is_dir() {
+        true => (None, LayoutStore::open(path)?),
         false => {
             let folder = tempfile::tempdir()?;
-            let unpacked = tar::Archive::new(std::fs::File::open(path)?).unpack(folder.path());
-            unpacked.context("not a tar file with an OCI layout")?;
-            Some(folder)
+            let layout = unpack(path, folder.path())?;
+            (Some(folder), layout)
         }
     };
-    let folder = unpacked.as_ref().map_or(path, tempfile::TempDir::path);
-    let layout = LayoutStore::open(folder)?;
     let Some(entry) = layout.index()?.manifests.into_iter().next() else {
         bail!("its index lists no image")
     };
@@ -207,6 +207,18 @@ fn local(path: &Path) -> anyhow::Result<Found> {
         image,
         _unpacked: unpacked,
     })
+}
+
+/// Makes a tar file into a layout in `folder`. One with both forms, as docker writes them, is taken as the layout.
+fn unpack(path: &Path, folder: &Path) -> anyhow::Result<LayoutStore> {
+    const NEITHER: &str = "not a tar file with an OCI layout or an image saved by docker";
+    let saved = SavedTar::open(path).context(NEITHER)?;
+    if saved.is_saved_image() && !saved.has("oci-layout") {
+        return saved.write_layout(folder);
+    }
+    let unpacked = tar::Archive::new(std::fs::File::open(path)?).unpack(folder);
+    unpacked.context(NEITHER)?;
+    Ok(LayoutStore::open(folder)?)
 }
 
 /// The credentials of the environment (`KP_REGISTRY_…`), then those of the docker config.

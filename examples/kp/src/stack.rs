@@ -38,10 +38,10 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Images {
     name: String,
-    /// the build image: a reference, or an OCI layout on this machine
+    /// the build image: a reference, or a tar file (saved by docker, or an OCI layout) on this machine
     #[arg(short, long)]
     build_image: String,
-    /// the run image: a reference, or an OCI layout on this machine
+    /// the run image: a reference, or a tar file (saved by docker, or an OCI layout) on this machine
     #[arg(short, long)]
     run_image: String,
     #[command(flatten)]
