@@ -3,6 +3,7 @@
 mod command;
 
 use anyhow::{Context as _, bail};
+use rebuild_policy::OrderEntry;
 use serde_json::{Value, json};
 
 use crate::{
@@ -84,14 +85,21 @@ fn order(flags: &Flags) -> anyhow::Result<Option<Value>> {
 fn read_order(file: &str) -> anyhow::Result<Value> {
     let text = read_file(file)?;
     let order: Value = serde_saphyr::from_str(&text).with_context(|| format!("the order file {file} is not YAML"))?;
-    check_order(&order, &format!("the order file {file}"))?;
-    Ok(match order {
-        Value::Null => json!([]),
-        order => order,
-    })
+    let place = format!("the order file {file}");
+    check_order(&order, &place)?;
+    let groups = order.as_array().into_iter().flatten();
+    let groups: Vec<OrderEntry> = groups
+        .map(|group| match group {
+            Value::Null => Ok(OrderEntry::default()),
+            group => rebuild_policy::decode(group),
+        })
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{place} is not understood"))?;
+    Ok(serde_json::to_value(groups)?)
 }
 
-/// Checks that this is a list of groups, with versions that are texts.
+/// Checks that this is a list of groups, with versions that are texts. As in the reference, unknown keys are nothing,
+/// and a group may be empty.
 pub(crate) fn check_order(order: &Value, place: &str) -> anyhow::Result<()> {
     let wrong = match order {
         Value::Null | Value::Array(_) => None,
@@ -106,8 +114,16 @@ pub(crate) fn check_order(order: &Value, place: &str) -> anyhow::Result<()> {
         );
     }
     for group in order.as_array().into_iter().flatten() {
-        let entries = group["group"].as_array();
-        let entries = entries.with_context(|| format!("each element of {place} must hold a list named group"))?;
+        let entries = match group {
+            Value::Null => &Value::Null,
+            Value::Object(group) => group.get("group").unwrap_or(&Value::Null),
+            _ => bail!("each element of {place} must be a table with a list named group"),
+        };
+        let entries = match entries {
+            Value::Null => &[],
+            Value::Array(entries) => &entries[..],
+            _ => bail!("each group of {place} must be a list"),
+        };
         // A version such as 1.10 is text, whatever YAML makes of it.
         let number = entries
             .iter()
@@ -289,4 +305,42 @@ pub(crate) fn detection_order(order: &Value, with_versions: bool) -> String {
         }
     }
     table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, String> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("it can be written");
+        let path = file.path().display().to_string();
+        read_order(&path).map_err(|error| format!("{error:#}").replace(&path, "order.yaml"))
+    }
+
+    #[test]
+    fn an_order_file_may_have_empty_groups_and_keys_that_are_not_known() {
+        for (text, order) in [
+            ("", json!([])),
+            (
+                "- {}\n- group:\n- group: []\n- grup:\n  - id: a\n",
+                json!([{}, {}, {}, {}]),
+            ),
+            (
+                "- group:\n  - id: a\n    version: '1.10'\n    why: not\n  note: x\n",
+                json!([{"group": [{"id": "a", "version": "1.10"}]}]),
+            ),
+        ] {
+            assert_eq!(read(text), Ok(order), "{text}");
+        }
+        for (text, words) in [
+            ("- group: a\n", "each group of the order file order.yaml must be a list"),
+            ("- a\n", "each element of the order file order.yaml must be a table"),
+            ("- group:\n  - id: a\n    version: 1.10\n", "must be quoted"),
+            ("- group:\n  - a\n", "the order file order.yaml is not understood"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
 }
