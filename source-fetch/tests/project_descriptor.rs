@@ -310,3 +310,38 @@ fn builder_and_buildpacks_of_a_descriptor_are_passed_over_and_said_to_be() {
         assert_eq!(done.left.len(), FILES.len());
     }
 }
+
+#[test]
+fn keys_of_a_descriptor_match_without_regard_to_case() {
+    let left = ["secrets/api_keys.json", "secrets/user_token", "media/mountain.jpg"];
+    for (head, table) in [("[_]\nSchema-Version = \"0.2\"\n", "IO.Buildpacks"), ("", "Build")] {
+        let env = if head.is_empty() {
+            "Build.Env"
+        } else {
+            "io.BUILDPACKS.Build.env"
+        };
+        let env = env.replace("io.BUILDPACKS", table);
+        let text = format!(
+            "{head}[{table}]\nINCLUDE = [\"secrets/\", \"media/mountain.jpg\"]\nBuilder = \"x\"\n\
+             [[{env}]]\nName = \"A\"\nVALUE = \"1\"\n"
+        );
+        let done = done(&text);
+        assert_eq!(done.left, left.map(str::to_owned).into(), "{text}");
+        assert_eq!(done.variables, variables(&[("A", "1")]), "{text}");
+        assert_eq!(done.notes.len(), 1, "{text}");
+    }
+    let exact_first = done("[build]\nExclude = [\"*.jar\"]\nexclude = [\"secrets/\"]\n");
+    assert!(exact_first.left.contains("cookie.jar") && !exact_first.left.contains("secrets/user_token"));
+}
+
+#[test]
+fn the_older_spelling_of_the_environment_is_a_map_with_exact_keys() {
+    let error = refused(&format!(
+        "{VERSION_2}[[io.buildpacks.Env.build]]\nName = \"A\"\nvalue = \"1\"\n"
+    ));
+    assert!(error.contains("env.build.name") && error.contains("string"), "{error}");
+    let other = done(&format!(
+        "{VERSION_2}[[io.buildpacks.env.Build]]\nname = \"A\"\nvalue = \"1\"\n"
+    ));
+    assert!(other.variables.is_empty());
+}

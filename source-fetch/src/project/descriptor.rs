@@ -103,7 +103,7 @@ pub struct ProjectReport {
 /// As [`ProjectError`] says; nothing is removed when the descriptor is not valid.
 ///
 /// # Specification
-/// kpack 0.17.2, "Project descriptor" (kpack.md §3.7).
+/// kpack 0.17.2, "Project descriptor" (kpack.md §3.7). Keys match without regard to case where the reference has fields.
 ///
 /// # Deviation
 /// A variable whose name leads out of `platform_env` is refused; the reference writes there. An inline list of
@@ -211,12 +211,12 @@ impl ProjectDescriptor {
             key: key.to_owned(),
             expected,
         };
-        let table = |parent: &Table, key: &str, full: &str| match parent.get(key) {
+        let table = |parent: &Table, key: &str, full: &str| match field(parent, key) {
             None => Ok(Table::new()),
             Some(Value::Table(table)) => Ok(table.clone()),
             Some(_) => Err(at(full, "a table")),
         };
-        let version = match table(&toml, "_", "_")?.get("schema-version") {
+        let version = match field(&table(&toml, "_", "_")?, "schema-version") {
             None => None,
             Some(Value::String(version)) if version.is_empty() => None,
             Some(Value::String(version)) => Some(version.clone()),
@@ -244,13 +244,12 @@ impl ProjectDescriptor {
             return Err(ProjectError::IncludeAndExclude);
         }
         let groups = if version.is_some() { "group" } else { "buildpacks" };
-        if build.contains_key(groups) {
+        if field(&build, groups).is_some() {
             descriptor
                 .notes
                 .push("info: buildpacks provided in project descriptor file will be ignored".to_owned());
         }
-        if build
-            .get("builder")
+        if field(&build, "builder")
             .and_then(Value::as_str)
             .is_some_and(|builder| !builder.is_empty())
         {
@@ -278,7 +277,9 @@ impl Reader<'_> {
     }
 
     fn strings(&self, table: &Table, key: &str) -> Result<Option<Vec<String>>, ProjectError> {
-        let Some(value) = table.get(key) else { return Ok(None) };
+        let Some(value) = field(table, key) else {
+            return Ok(None);
+        };
         let wrong = || self.wrong(key, "a list of strings");
         let list = value.as_array().ok_or_else(wrong)?;
         list.iter()
@@ -290,35 +291,42 @@ impl Reader<'_> {
     /// The first spelling that is there, of `build.env`, then `env.build` or `env`.
     fn env(&self, build: &Table, version_2: bool) -> Result<BTreeMap<String, String>, ProjectError> {
         if !version_2 {
-            return self.variables(build.get("env"), "env");
+            return self.variables(field(build, "env"), "env", field);
         }
-        let newer = match build.get("build") {
-            Some(Value::Table(table)) => table.get("env"),
+        let newer = match field(build, "build") {
+            Some(Value::Table(table)) => field(table, "env"),
             Some(_) => return Err(self.wrong("build", "a table")),
             None => None,
         };
         if newer.is_some() {
-            return self.variables(newer, "build.env");
+            return self.variables(newer, "build.env", field);
         }
-        match build.get("env") {
+        // Below `env` the reference has no fields, only a map, whose keys match exactly.
+        match field(build, "env") {
             // `[io.buildpacks.env.build]` with names as keys is no spelling of this list, and no error either.
             Some(Value::Table(table)) if table.get("build").is_some_and(Value::is_table) => Ok(BTreeMap::new()),
-            Some(Value::Table(table)) => self.variables(table.get("build"), "env.build"),
-            other => self.variables(other, "env"),
+            Some(Value::Table(table)) => self.variables(table.get("build"), "env.build", exact),
+            other => self.variables(other, "env", exact),
         }
     }
 
-    fn variables(&self, value: Option<&Value>, key: &str) -> Result<BTreeMap<String, String>, ProjectError> {
+    fn variables(
+        &self,
+        value: Option<&Value>,
+        key: &str,
+        field: impl for<'t> Fn(&'t Table, &str) -> Option<&'t Value>,
+    ) -> Result<BTreeMap<String, String>, ProjectError> {
         let Some(value) = value else { return Ok(BTreeMap::new()) };
         let entries = value
             .as_array()
             .ok_or_else(|| self.wrong(key, "a list of tables with name and value"))?;
         let mut variables = BTreeMap::new();
         for entry in entries {
-            let Some(Value::String(name)) = entry.get("name") else {
+            let of_entry = |key: &str| entry.as_table().and_then(|entry| field(entry, key));
+            let Some(Value::String(name)) = of_entry("name") else {
                 return Err(self.wrong(&format!("{key}.name"), "a string"));
             };
-            let value = match entry.get("value") {
+            let value = match of_entry("value") {
                 Some(Value::String(value)) => value.clone(),
                 None => String::new(),
                 Some(_) => return Err(self.wrong(&format!("{key}.value of variable {name:?}"), "a string")),
@@ -328,4 +336,14 @@ impl Reader<'_> {
         }
         Ok(variables)
     }
+}
+
+/// The value of a field: of the exact key, or else of the first that differs only by case.
+fn field<'t>(table: &'t Table, key: &str) -> Option<&'t Value> {
+    let like = || table.iter().find(|(have, _)| have.eq_ignore_ascii_case(key));
+    exact(table, key).or_else(|| like().map(|(_, value)| value))
+}
+
+fn exact<'t>(table: &'t Table, key: &str) -> Option<&'t Value> {
+    table.get(key)
 }
