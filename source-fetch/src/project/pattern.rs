@@ -63,7 +63,60 @@ fn translate(line: &str) -> Option<(Regex, bool)> {
         Some(rest) => format!("^(|/){rest}"),
         None => format!("^(|.*/){text}"),
     };
+    if repeats_a_repetition(&expression) {
+        return None;
+    }
     Regex::new(&expression).ok().map(|regex| (regex, negated))
+}
+
+/// Whether a repetition is repeated without a group, as in `c++`. Go's expressions do not have that; those here do.
+fn repeats_a_repetition(expression: &str) -> bool {
+    let mut rest = expression.chars();
+    let (mut in_class, mut repeated) = (false, false);
+    while let Some(character) = rest.next() {
+        let repeats = match character {
+            '\\' => {
+                rest.next();
+                false
+            }
+            '[' if !in_class => {
+                in_class = true;
+                // A bracket that comes first belongs to the class.
+                for first in ['^', ']'] {
+                    if rest.as_str().starts_with(first) {
+                        rest.next();
+                    }
+                }
+                false
+            }
+            ']' => {
+                in_class = false;
+                false
+            }
+            '*' | '+' => !in_class,
+            '{' if !in_class => match counted(rest.as_str()) {
+                Some(after) => {
+                    rest = after.chars();
+                    true
+                }
+                None => false,
+            },
+            _ => false,
+        };
+        if repeats && repeated {
+            return true;
+        }
+        repeated = repeats;
+    }
+    false
+}
+
+/// What follows `2}`, `2,}` or `2,3}`.
+fn counted(text: &str) -> Option<&str> {
+    let (numbers, after) = text.split_once('}')?;
+    let (least, most) = numbers.split_once(',').unwrap_or((numbers, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    (!least.is_empty() && digits(least) && digits(most)).then_some(after)
 }
 
 /// `folder/….*\.` in the reference's words: a character other than `/` and `+`, a slash, later `*.`.
@@ -73,4 +126,34 @@ fn has_file_star_in_a_folder(line: &str) -> bool {
     characters
         .windows(2)
         .any(|pair| !matches!(pair[0], '/' | '+') && pair[1] == '/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_that_repeats_a_repetition_matches_nothing() {
+        for (line, path) in [
+            ("c++", "c"),
+            ("c++", "cc"),
+            ("a{2}+", "aa"),
+            ("a+{2}", "aa"),
+            ("a{1}{2,}", "aa"),
+        ] {
+            assert!(!Patterns::new([line]).matches(path), "{line}");
+        }
+        for (line, path) in [
+            ("c+", "cc"),
+            ("c\\++", "c++"),
+            ("c\\+\\+", "c++"),
+            ("[c++]", "+"),
+            ("[]+*]+", "]+"),
+            ("c+*", "ccd"),
+            ("**/c", "a/c"),
+            ("a{2}", "aa"),
+        ] {
+            assert!(Patterns::new([line]).matches(path), "{line} {path}");
+        }
+    }
 }
