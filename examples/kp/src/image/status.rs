@@ -59,10 +59,15 @@ fn overview(image: &Value) -> Block {
         _ if builder_failed => format!("Builder '{name}' is not ready"),
         _ => String::new(),
     };
+    // As the reference has it: while the builder is not ready, the image that is there is not shown.
+    let latest = match builder_failed {
+        true => "",
+        false => text(image, "/status/latestImage"),
+    };
     Block::new()
         .pair("Status", status)
         .pair("Message", message)
-        .pair("LatestImage", text(image, "/status/latestImage"))
+        .pair("LatestImage", latest)
 }
 
 fn source(image: &Value) -> Block {
@@ -91,5 +96,35 @@ fn last_build(heading: &str, build: Option<&Value>) -> Block {
     match text(build, "/spec/source/git/revision") {
         "" => block,
         revision => block.pair("Git Revision", revision),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_image_that_is_there_is_shown_unless_the_builder_is_not_ready() {
+        for (builder, page) in [
+            (
+                "True",
+                "Status:         Not Ready\nMessage:        --\nLatestImage:    reg.example/app@sha256:1\n\n",
+            ),
+            (
+                "False",
+                "Status:         Not Ready\nMessage:        Builder 'b' is not ready\nLatestImage:    --\n\n",
+            ),
+        ] {
+            let image = json!({
+                "spec": {"builder": {"name": "b"}},
+                "status": {
+                    "latestImage": "reg.example/app@sha256:1",
+                    "conditions": [{"type": "Ready", "status": "False"}, {"type": "BuilderReady", "status": builder}],
+                },
+            });
+            assert_eq!(overview(&image).render(), page);
+        }
     }
 }
