@@ -261,6 +261,17 @@ impl World {
         }) {
             return false;
         }
+        // An image knows that its newest build has ended.
+        let running = |name: &str| {
+            let mut newest = builds.iter().filter(|build| build.name() == name);
+            newest.all(|build| build.text("/status/conditions/0/status") == Some("Unknown"))
+        };
+        if all(Kind::Image).iter().any(|image| {
+            let newest = image.text("/status/latestBuildRef").unwrap_or_default();
+            is_running(image) && !newest.is_empty() && !running(newest)
+        }) {
+            return false;
+        }
         // A builder that works has seen its parts as they are.
         let builders = [Kind::Builder, Kind::ClusterBuilder].into_iter().flat_map(all);
         builders.into_iter().all(|builder| {
@@ -316,6 +327,12 @@ pub(crate) fn write_layout(file: &Path, image: &str) {
         add(&format!("blobs/sha256/{}", hex(&blob)), &blob);
     }
     tar.finish().unwrap();
+}
+
+fn is_running(image: &Object) -> bool {
+    let conditions = image.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|one| one["type"] == "Ready" && one["reason"] == "BuildRunning")
 }
 
 fn is_true(object: &Object, condition: &str) -> bool {
