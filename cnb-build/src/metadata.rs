@@ -1,6 +1,6 @@
 //! metadata.toml: the result of the build phase.
 
-use cnb_order::{ApiVersion, DecodeError, Entry, Fields, ModuleKind, TomlTable, go_float, go_toml, parse_toml};
+use cnb_order::{ApiVersion, DecodeError, Entry, Fields, ModuleKind, TomlTable, go_toml, parse_toml};
 use serde_json::{Map, Value, json};
 
 use crate::{BomEntry, Label, Process, Slice};
@@ -185,23 +185,9 @@ fn process_json(process: &Process, platform_api: ApiVersion) -> String {
 }
 
 pub(crate) fn read_process(fields: &Fields<'_>) -> Result<Process, DecodeError> {
-    let command = match fields.value("command") {
-        None => Vec::new(),
-        Some(toml::Value::String(command)) => vec![command.clone()],
-        Some(toml::Value::Array(list)) => list.iter().map(shown).collect(),
-        Some(other) => {
-            return Err(DecodeError::Invalid {
-                message: format!(
-                    "toml: (last key \"{}\"): unknown command type {}",
-                    fields.path_of("command"),
-                    other.type_str()
-                ),
-            });
-        }
-    };
     Ok(Process {
         kind: fields.text("type")?,
-        command,
+        command: fields.words("command")?.unwrap_or_default(),
         args: fields.texts("args")?,
         direct: fields.flag("direct")?,
         default: fields.flag("default")?,
@@ -209,41 +195,4 @@ pub(crate) fn read_process(fields: &Fields<'_>) -> Result<Process, DecodeError> 
         working_dir: fields.text("working-dir")?,
         exec_env: fields.texts("exec-env")?.unwrap_or_default(),
     })
-}
-
-/// Writes a value as Go's default format does: readers of the reference take anything for the words of a command.
-fn shown(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text.clone(),
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::Float(number) => go_float(*number),
-        toml::Value::Boolean(flag) => flag.to_string(),
-        toml::Value::Datetime(time) => {
-            let date = time
-                .date
-                .map_or_else(|| "0000-01-01".to_owned(), |date| date.to_string());
-            let clock = time
-                .time
-                .map_or_else(|| "00:00:00".to_owned(), |clock| clock.to_string());
-            let zone = match (time.offset, time.date, time.time) {
-                (Some(toml::value::Offset::Z), ..) => "+0000 UTC".to_owned(),
-                (Some(offset), ..) => {
-                    let offset = offset.to_string().replace(':', "");
-                    format!("{offset} {offset}")
-                }
-                (None, Some(_), Some(_)) => "+0000 datetime-local".to_owned(),
-                (None, Some(_), None) => "+0000 date-local".to_owned(),
-                (None, None, _) => "+0000 time-local".to_owned(),
-            };
-            format!("{date} {clock} {zone}")
-        }
-        toml::Value::Array(list) => format!("[{}]", list.iter().map(shown).collect::<Vec<_>>().join(" ")),
-        toml::Value::Table(table) => {
-            let fields: Vec<_> = table
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", shown(value)))
-                .collect();
-            format!("map[{}]", fields.join(" "))
-        }
-    }
 }

@@ -5,6 +5,7 @@
 
 use toml::{Table, Value};
 
+use crate::go_print::go_print;
 use crate::toml_reader::{self, Node, Step};
 
 /// Why a TOML file could not be understood.
@@ -194,6 +195,28 @@ impl<'a> Fields<'a> {
                 .collect::<Result<Vec<_>, _>>()
                 .map(Some),
             Some(value) => Err(self.wrong(key, value, "slice")),
+        }
+    }
+
+    /// Reads the words of a command: a text is the only one, and in a list anything counts, as Go prints it.
+    ///
+    /// # Errors
+    /// When the value is neither.
+    pub fn words(&self, key: &str) -> Result<Option<Vec<String>>, DecodeError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(word)) => Ok(Some(vec![word.clone()])),
+            Some(Value::Array(list)) => Ok(Some(list.iter().map(go_print).collect())),
+            Some(value) => Err(DecodeError::Invalid {
+                message: format!(
+                    "toml: {}(last key \"{}\"): unknown command type {}",
+                    self.line_of(key, None)
+                        .map(|line| format!("line {line} "))
+                        .unwrap_or_default(),
+                    self.path_of(key),
+                    type_name(value)
+                ),
+            }),
         }
     }
 

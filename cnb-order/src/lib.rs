@@ -43,6 +43,7 @@ mod descriptor;
 mod expand;
 mod go_json;
 mod go_json_syntax;
+mod go_print;
 mod go_toml;
 mod group;
 mod id;
@@ -87,4 +88,6 @@ pub use resolve::{
 pub use run_info::{RunImage, RunInfo};
 pub use system::SystemBuildpacks;
 pub use target::{Distro, Target, TargetData};
+/// The crate whose types hold what [`parse_toml`] reads.
+pub use toml;
 pub use version::{BuildpackVersion, LenientVersion};
