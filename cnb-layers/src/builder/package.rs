@@ -3,7 +3,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cnb_order::{BuildpackDescriptor, BuildpackId, BuildpackVersion, BuildpackageMetadata, Group, Stack, Target};
+use cnb_order::{
+    BuildpackDescriptor, BuildpackId, BuildpackVersion, BuildpackageMetadata, Fields, Group, Stack, Target, parse_toml,
+};
 use registry_auth::Reference;
 use serde::Serialize;
 
@@ -110,10 +112,7 @@ impl Module {
         let mut descriptor =
             BuildpackDescriptor::from_toml(&text, &[]).map_err(|source| PackageError::Descriptor { path, source })?;
         // Targets that were derived from something else are for running it, not for its label.
-        if text
-            .parse::<toml::Table>()
-            .is_ok_and(|table| !table.contains_key("targets"))
-        {
+        if parse_toml(&text).is_ok_and(|table| Fields::new(&table).value("targets").is_none()) {
             descriptor.targets.clear();
         }
         let module = Self {

@@ -225,6 +225,7 @@ impl Cache for CacheImage<'_> {
 
     fn commit(&self, metadata: &CacheMetadata) -> Result<(), CacheError> {
         self.writable()?;
+        let label = metadata.to_json()?;
         self.done.store(true, Ordering::SeqCst);
         let repository = self.reference.repository();
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -246,7 +247,7 @@ impl Cache for CacheImage<'_> {
         let config = draft.config_mut();
         config.created = Timestamp::reproducible();
         "linux".clone_into(&mut config.os);
-        draft.set_label(labels::CACHE_METADATA, metadata.to_json());
+        draft.set_label(labels::CACHE_METADATA, label);
         let tags = std::slice::from_ref(&self.reference);
         let new = push_image(self.target, &draft.finish(), repository, tags)?;
         self.delete_old(&new);

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use registry_auth::Reference;
 
-use crate::metadata::CacheMetadata;
+use crate::metadata::{CacheMetadata, EncodeError};
 use crate::{DiffId, ImageError, Layer, LayerContent, LayerError, UploadError};
 
 /// The layers of the last build, and a place for those of this one.
@@ -139,6 +139,9 @@ pub enum CacheError {
         /// The cause.
         source: io::Error,
     },
+    /// The metadata holds a number that JSON cannot hold.
+    #[error("setting cache metadata")]
+    Unwritable(#[from] EncodeError),
     /// The cache image could not be read or written.
     #[error(transparent)]
     Image(#[from] ImageError),

@@ -168,7 +168,7 @@ impl Cache for VolumeCache {
             source,
         };
         let file = self.staging.join(METADATA);
-        fs::write(&file, metadata.to_json() + "\n").map_err(|source| failed("writing", &file, source))?;
+        fs::write(&file, metadata.to_json()? + "\n").map_err(|source| failed("writing", &file, source))?;
         self.done.store(true, Ordering::SeqCst);
         // One step where the system can do it, so that a crash leaves either the old cache or the new one.
         let swapped = rustix::fs::renameat_with(CWD, &self.staging, CWD, &self.committed, RenameFlags::EXCHANGE);

@@ -16,24 +16,26 @@ impl Export<'_> {
         metadata: &LifecycleMetadata,
         build: &BuildMetadata,
         log: &dyn Log,
-    ) {
+    ) -> Result<(), ExportError> {
         let inputs = &self.inputs;
+        let refused = |action| move |source| ExportError::Unlabelable { action, source };
         let mut set = |name: &str, value: String| {
             log.info(format_args!("Adding label '{name}'"));
             draft.set_label(name, value);
         };
-        set(labels::LIFECYCLE_METADATA, metadata.to_label());
-        set(
-            labels::BUILD_METADATA,
-            build.to_label(&inputs.launcher_version, inputs.api),
-        );
-        set(labels::PROJECT_METADATA, inputs.project.to_label());
+        let label = metadata.to_label().map_err(refused("marshall metadata"))?;
+        set(labels::LIFECYCLE_METADATA, label);
+        let label = build.to_label(&inputs.launcher_version, inputs.api);
+        set(labels::BUILD_METADATA, label.map_err(refused("parse build metadata"))?);
+        let label = inputs.project.to_label().map_err(refused("parse project metadata"))?;
+        set(labels::PROJECT_METADATA, label);
         for (name, value) in &build.labels {
             set(name, value.clone());
         }
         if inputs.api.at_least(15) && !inputs.exec_env.is_empty() {
             set(labels::EXEC_ENV, inputs.exec_env.to_owned());
         }
+        Ok(())
     }
 
     pub(super) fn configure(

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::metadata::DecodeError;
+use crate::metadata::{DecodeError, EncodeError};
 use crate::open::OpenError;
 use crate::save::SaveError;
 use crate::{ImageError, LayerError};
@@ -76,9 +76,14 @@ pub enum ExportError {
         /// The layers.
         layers: Vec<String>,
     },
-    /// A layer's metadata holds a number that a label cannot hold.
-    #[error("marshall metadata")]
-    Unlabelable(#[source] DecodeError),
+    /// What buildpacks or the platform said holds a number that a label cannot hold.
+    #[error("{action}")]
+    Unlabelable {
+        /// What was to be done, in the reference's words.
+        action: &'static str,
+        /// The cause.
+        source: EncodeError,
+    },
     /// A layer that is to be cached has no contents.
     #[error("layer '{layer}' is cache=true but has no contents")]
     NoContents {

@@ -238,7 +238,7 @@ impl<'a> Export<'a> {
         if let Some(settings) = self.extended_settings() {
             *draft.container_mut() = settings.clone();
         }
-        self.set_labels(&mut draft, &metadata, &build, log);
+        self.set_labels(&mut draft, &metadata, &build, log)?;
         self.configure(&mut draft, &build, log)?;
         let mut report = Report::default();
         if !api.at_least(9) {

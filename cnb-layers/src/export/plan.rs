@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::{Export, ExportError};
-use crate::layers_dir::{LayerDir, LayerTomlError, layers_of, log_directory};
+use crate::layers_dir::{LayerDir, layers_of, log_directory};
 use crate::metadata::{
-    BuildMetadata, BuildpackLayers, DecodeError, GroupBuildpack, LayerMetadata, LifecycleMetadata, read_store,
+    BuildMetadata, BuildpackLayers, Data, GroupBuildpack, LayerMetadata, LifecycleMetadata, read_store,
 };
 use crate::phase::{LogExt as _, LogLevel, MemoryLog};
 use crate::{LayerBuilder, LayerContent, directory_layer, launcher_layer, process_types_layer, slice_layers};
@@ -172,15 +172,9 @@ impl Export<'_> {
         };
         let mut malformed = Vec::new();
         for layer in found {
-            let toml = match layer.toml() {
-                Ok(toml) => toml,
-                Err(LayerTomlError::Decode(problem @ DecodeError::NotANumber(_))) => {
-                    return Err(ExportError::Unlabelable(problem));
-                }
-                Err(_) => {
-                    malformed.push(layer.identifier());
-                    continue;
-                }
+            let Ok(toml) = layer.toml() else {
+                malformed.push(layer.identifier());
+                continue;
             };
             if !toml.types.launch {
                 continue;
@@ -234,7 +228,7 @@ impl Export<'_> {
         Ok(What::Reuse { sha })
     }
 
-    fn store(&self, buildpack: &GroupBuildpack) -> Result<Option<serde_json::Value>, ExportError> {
+    fn store(&self, buildpack: &GroupBuildpack) -> Result<Option<Data>, ExportError> {
         let path = self.disk_layers().join(buildpack.directory()).join("store.toml");
         match fs::read_to_string(path) {
             Ok(text) => read_store(&text).map(Some).map_err(|source| ExportError::Store {

@@ -1,10 +1,10 @@
 //! analyzed.toml: what the analyzer found out, for all phases that follow.
 
+use cnb_order::{Fields, TomlTable, TomlValue, go_toml, parse_toml};
 use serde::Serialize;
 
-use super::decode::{self, DecodeError, Fields};
+use super::decode::{DecodeError, EncodeError};
 use super::label::{LifecycleMetadata, TOML};
-use super::toml_text::{self, Toml};
 
 /// The content of analyzed.toml.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,11 +61,12 @@ pub struct Distro {
 
 impl Analyzed {
     /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
-        let value = decode::toml(text)?;
-        let Some(fields) = Fields::of(&value, "the file")? else {
-            return Ok(Self::default());
-        };
+        let table = parse_toml(text)?;
+        let fields = Fields::of(&table, text);
         let reference = |key| fields.table(key)?.map(|table| table.text("reference")).transpose();
         Ok(Self {
             previous_image: reference("image")?,
@@ -82,29 +83,32 @@ impl Analyzed {
     }
 
     /// Returns the text of the file.
-    pub fn to_toml(&self) -> String {
-        let reference = |text: &str| Toml::Table(vec![("reference".into(), Toml::Text(text.into()))]);
-        let mut pairs = Vec::new();
+    ///
+    /// # Errors
+    /// When the label of the previous image holds what TOML has no place for: a `null` in a list.
+    pub fn to_toml(&self) -> Result<String, EncodeError> {
+        let reference = |text: &str| TomlValue::Table(TomlTable::new().text("reference", text));
+        let mut document = TomlTable::new();
         if let Some(image) = &self.previous_image {
-            pairs.push(("image".into(), reference(image)));
+            document = document.with("image", reference(image));
         }
         if let Some(image) = &self.build_image {
-            pairs.push(("build-image".into(), reference(image)));
+            document = document.with("build-image", reference(image));
         }
-        pairs.push(("metadata".into(), self.metadata.to_toml()));
+        document = document.with("metadata", TomlValue::Table(self.metadata.to_toml()?));
         if let Some(run_image) = &self.run_image {
-            pairs.push(("run-image".into(), run_image.to_toml()));
+            document = document.with("run-image", TomlValue::Table(run_image.to_toml()));
         }
-        toml_text::document(&pairs)
+        Ok(go_toml(&document))
     }
 }
 
 impl AnalyzedRunImage {
-    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(fields: &Fields<'_>) -> Result<Self, cnb_order::DecodeError> {
         Ok(Self {
             reference: fields.text("reference")?,
             image: fields.text("image")?,
-            extend: fields.boolean("extend")?,
+            extend: fields.flag("extend")?,
             target: fields
                 .table("target")?
                 .map(|table| TargetMetadata::read(&table))
@@ -112,23 +116,22 @@ impl AnalyzedRunImage {
         })
     }
 
-    fn to_toml(&self) -> Toml {
-        let mut pairs = vec![("reference".into(), Toml::Text(self.reference.clone()))];
-        if !self.image.is_empty() {
-            pairs.push(("image".into(), Toml::Text(self.image.clone())));
-        }
+    fn to_toml(&self) -> TomlTable {
+        let mut table = TomlTable::new()
+            .text("reference", &self.reference)
+            .text_if("image", &self.image);
         if self.extend {
-            pairs.push(("extend".into(), Toml::Bool(true)));
+            table = table.flag("extend", true);
         }
-        if let Some(target) = &self.target {
-            pairs.push(("target".into(), target.to_toml()));
+        match &self.target {
+            Some(target) => table.with("target", TomlValue::Table(target.to_toml())),
+            None => table,
         }
-        Toml::Table(pairs)
     }
 }
 
 impl TargetMetadata {
-    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+    fn read(fields: &Fields<'_>) -> Result<Self, cnb_order::DecodeError> {
         Ok(Self {
             id: fields.text("id")?,
             os: fields.text("os")?,
@@ -144,25 +147,17 @@ impl TargetMetadata {
         })
     }
 
-    fn to_toml(&self) -> Toml {
-        let text = |text: &str| Toml::Text(text.to_owned());
-        let mut pairs = Vec::new();
-        if !self.id.is_empty() {
-            pairs.push(("id".into(), text(&self.id)));
-        }
-        pairs.push(("os".into(), text(&self.os)));
-        pairs.push(("arch".into(), text(&self.arch)));
-        if !self.arch_variant.is_empty() {
-            pairs.push(("arch-variant".into(), text(&self.arch_variant)));
-        }
-        if let Some(distro) = &self.distro {
-            let distro = vec![
-                ("name".into(), text(&distro.name)),
-                ("version".into(), text(&distro.version)),
-            ];
-            pairs.push(("distro".into(), Toml::Table(distro)));
-        }
-        Toml::Table(pairs)
+    fn to_toml(&self) -> TomlTable {
+        let table = TomlTable::new()
+            .text_if("id", &self.id)
+            .text("os", &self.os)
+            .text("arch", &self.arch)
+            .text_if("arch-variant", &self.arch_variant);
+        let Some(distro) = &self.distro else { return table };
+        let distro = TomlTable::new()
+            .text("name", &distro.name)
+            .text("version", &distro.version);
+        table.with("distro", TomlValue::Table(distro))
     }
 }
 
@@ -194,7 +189,7 @@ mod tests {
             [metadata.process-types]\n    sha = \"\"\n  [metadata.run-image]\n    top-layer = \"\"\n    reference = \"\"\n\n[run-image]\n  \
             reference = \"r/run@sha256:3c\"\n  image = \"r/run:1\"\n  [run-image.target]\n    os = \"linux\"\n    arch = \"amd64\"\n    \
             [run-image.target.distro]\n      name = \"ubuntu\"\n      version = \"22.04\"\n";
-        assert_eq!(analyzed.to_toml(), text);
+        assert_eq!(analyzed.to_toml().as_deref(), Ok(text));
         assert_eq!(Analyzed::from_toml(text).expect("it is what we wrote"), analyzed);
     }
 

@@ -1,10 +1,12 @@
 //! The label `io.buildpacks.build.metadata`, made from the builder's metadata.toml.
 
+use cnb_order::toml::Table;
+use cnb_order::{Fields, parse_toml};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
-use super::decode::{self, DecodeError, Fields};
+use super::Data;
+use super::decode::{DecodeError, EncodeError};
 use crate::phase::PlatformApi;
 
 /// What the builder wrote into `<layers>/config/metadata.toml`.
@@ -50,7 +52,8 @@ pub(crate) struct BomEntry {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) version: String,
-    pub(crate) metadata: Value,
+    #[serde(serialize_with = "free")]
+    pub(crate) metadata: Option<Table>,
     pub(crate) buildpack: Module,
 }
 
@@ -69,21 +72,22 @@ struct Process {
 
 impl BuildMetadata {
     /// Reads the text of metadata.toml.
+    ///
+    /// # Errors
+    /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
-        let value = decode::toml(text)?;
-        let Some(fields) = Fields::of(&value, "the file")? else {
-            return Ok(Self::default());
-        };
+        let table = parse_toml(text)?;
+        let fields = Fields::of(&table, text);
         Ok(Self {
-            bom: fields.tables("bom", BomEntry::read)?,
-            buildpacks: fields.tables("buildpacks", Module::read)?,
-            extensions: fields.tables("extensions", Module::read)?.filter(|all| !all.is_empty()),
-            processes: fields.tables("processes", Process::read)?,
+            bom: fields.list("bom", BomEntry::read)?,
+            buildpacks: fields.list("buildpacks", Module::read)?,
+            extensions: fields.list("extensions", Module::read)?.filter(|all| !all.is_empty()),
+            processes: fields.list("processes", Process::read)?,
             labels: fields
-                .tables("labels", |label| Ok((label.text("key")?, label.text("value")?)))?
+                .list("labels", |label| Ok((label.text("key")?, label.text("value")?)))?
                 .unwrap_or_default(),
             slices: fields
-                .tables("slices", |slice| Ok(slice.texts("paths")?.unwrap_or_default()))?
+                .list("slices", |slice| Ok(slice.texts("paths")?.unwrap_or_default()))?
                 .unwrap_or_default(),
             default_process_type: fields.text("buildpack-default-process-type")?,
         })
@@ -104,8 +108,11 @@ impl BuildMetadata {
     }
 
     /// Returns the text of the label at a platform API.
-    pub fn to_label(&self, launcher: &LauncherVersion, api: PlatformApi) -> String {
-        super::to_json(&Label {
+    ///
+    /// # Errors
+    /// When the old bill of materials holds what JSON has no place for, such as an infinite number.
+    pub fn to_label(&self, launcher: &LauncherVersion, api: PlatformApi) -> Result<String, EncodeError> {
+        super::try_json(&Label {
             metadata: self,
             launcher,
             api,
@@ -114,22 +121,25 @@ impl BuildMetadata {
 }
 
 impl Module {
-    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, cnb_order::DecodeError> {
+        // Not in the label, but a wrong type is a mistake of the file.
+        fields.text("api")?;
+        fields.flag("extension")?;
         Ok(Self {
             id: fields.text("id")?,
             version: fields.text("version")?,
             homepage: fields.text("homepage")?,
-            optional: fields.boolean("optional")?,
+            optional: fields.flag("optional")?,
         })
     }
 }
 
 impl BomEntry {
-    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, cnb_order::DecodeError> {
         Ok(Self {
             name: fields.text("name")?,
             version: fields.text("version")?,
-            metadata: fields.get("metadata").cloned().unwrap_or(Value::Null),
+            metadata: fields.free("metadata"),
             buildpack: fields
                 .table("buildpack")?
                 .map_or(Ok(Module::default()), |table| Module::read(&table))?,
@@ -138,22 +148,24 @@ impl BomEntry {
 }
 
 impl Process {
-    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
-        let command = match fields.get("command") {
-            Some(Value::String(command)) => vec![command.clone()],
-            _ => fields.texts("command")?.unwrap_or_default(),
-        };
+    fn read(fields: &Fields<'_>) -> Result<Self, cnb_order::DecodeError> {
         Ok(Self {
             kind: fields.text("type")?,
-            command,
+            command: fields.words("command")?.unwrap_or_default(),
             args: fields.texts("args")?,
-            direct: fields.boolean("direct")?,
-            default: fields.boolean("default")?,
+            direct: fields.flag("direct")?,
+            default: fields.flag("default")?,
             buildpack_id: fields.text("buildpack-id")?,
             working_dir: fields.text("working-dir")?,
             exec_env: fields.texts("exec-env")?.unwrap_or_default(),
         })
     }
+}
+
+// The signature of this function is what serde asks for.
+#[allow(clippy::ref_option)]
+fn free<S: Serializer>(table: &Option<Table>, serializer: S) -> Result<S::Ok, S::Error> {
+    table.as_ref().map(Data::from).serialize(serializer)
 }
 
 /// The label: which keys there are and which form a command has depends on the platform API.
@@ -259,7 +271,8 @@ mod tests {
             version: "1".into(),
             ..LauncherVersion::default()
         };
-        metadata.to_label(&launcher, PlatformApi::new(minor).expect("it is known"))
+        let label = metadata.to_label(&launcher, PlatformApi::new(minor).expect("it is known"));
+        label.expect("all of it has a place in JSON")
     }
 
     // row 11.8/P30

@@ -1,9 +1,12 @@
 //! Reading documents leniently where the reference is lenient (case of keys, absent values) and strictly
-//! where it is strict (the type of a value).
+//! where it is strict (the type of a value): TOML by `cnb_order`, JSON here.
 
 use std::collections::BTreeMap;
 
+use cnb_order::Fields;
 use serde_json::{Map, Value};
+
+use super::Data;
 
 /// Why a document could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,10 +15,10 @@ pub enum DecodeError {
     /// The text is not JSON.
     #[error("{0}")]
     NotJson(String),
-    /// The text is not TOML.
-    #[error("toml: {0}")]
-    NotToml(String),
-    /// A value has another type than the document's format says.
+    /// The text is not TOML, or a value in it has another type than the document's format says.
+    #[error(transparent)]
+    Toml(#[from] cnb_order::DecodeError),
+    /// A value in JSON has another type than the document's format says.
     #[error("{key} should be {expected}")]
     WrongType {
         /// The name of the key.
@@ -26,25 +29,129 @@ pub enum DecodeError {
     /// A flag of a layer stands outside of the `types` table.
     #[error("the launch, cache and build flags should be in the types table")]
     FlagsOutsideTypes,
-    /// A number that JSON cannot hold.
-    #[error("json: unsupported value: {0}")]
-    NotANumber(&'static str),
 }
 
-/// A table of a document; keys are found whatever their case.
-pub(crate) struct Fields<'a>(&'a Map<String, Value>);
+/// Why a document cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// JSON has no place for a value, such as an infinite number.
+    #[error("{0}")]
+    NotJson(String),
+    /// TOML has no place for a `null` in a list.
+    #[error("toml: cannot encode array with nil element")]
+    NullInList,
+}
 
-impl<'a> Fields<'a> {
-    /// Reads `value` as a table; `null` is an empty one.
-    pub(crate) fn of(value: &'a Value, key: &str) -> Result<Option<Self>, DecodeError> {
+/// A table of a document that is written in TOML as well as in JSON; keys are found whatever their case.
+pub(crate) trait Source: Sized {
+    /// Why something could not be read.
+    type Error;
+
+    fn text(&self, key: &str) -> Result<String, Self::Error>;
+
+    fn flag(&self, key: &str) -> Result<bool, Self::Error>;
+
+    fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Self::Error>;
+
+    fn table(&self, key: &str) -> Result<Option<Self>, Self::Error>;
+
+    /// Reads a list of tables, each by `read`.
+    fn tables<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&Self) -> Result<T, Self::Error>,
+    ) -> Result<Option<Vec<T>>, Self::Error>;
+
+    /// Reads a table of tables, each by `read`.
+    fn map<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&Self) -> Result<T, Self::Error>,
+    ) -> Result<Option<BTreeMap<String, T>>, Self::Error>;
+
+    /// Reads free-form data of any type; absent is `null`.
+    fn data(&self, key: &str) -> Data;
+
+    /// Reads free-form data that has to be a table; absent is `null`.
+    fn free_table(&self, key: &str) -> Result<Data, Self::Error>;
+}
+
+impl Source for Fields<'_> {
+    type Error = cnb_order::DecodeError;
+
+    fn text(&self, key: &str) -> Result<String, Self::Error> {
+        Fields::text(self, key)
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, Self::Error> {
+        Fields::flag(self, key)
+    }
+
+    fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Self::Error> {
+        Fields::texts(self, key)
+    }
+
+    fn table(&self, key: &str) -> Result<Option<Self>, Self::Error> {
+        Fields::table(self, key)
+    }
+
+    fn tables<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&Self) -> Result<T, Self::Error>,
+    ) -> Result<Option<Vec<T>>, Self::Error> {
+        self.list(key, read)
+    }
+
+    /// What is no table is dropped, as free-form data is.
+    fn map<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&Self) -> Result<T, Self::Error>,
+    ) -> Result<Option<BTreeMap<String, T>>, Self::Error> {
+        if !self.value(key).is_some_and(cnb_order::toml::Value::is_table) {
+            return Ok(None);
+        }
+        let Some(table) = Fields::table(self, key)? else {
+            return Ok(None);
+        };
+        let mut all = BTreeMap::new();
+        for name in table.as_table().keys() {
+            if let Some(fields) = Fields::table(&table, name)? {
+                all.insert(name.clone(), read(&fields)?);
+            }
+        }
+        Ok(Some(all))
+    }
+
+    fn data(&self, key: &str) -> Data {
+        self.value(key).map_or(Data::Null, Data::from)
+    }
+
+    /// What is no table is dropped.
+    fn free_table(&self, key: &str) -> Result<Data, Self::Error> {
+        Ok(match self.value(key).and_then(cnb_order::toml::Value::as_table) {
+            Some(table) => Data::from(table),
+            None => Data::Null,
+        })
+    }
+}
+
+/// A JSON object; `null` counts as absent.
+pub(crate) struct Object<'a>(&'a Map<String, Value>);
+
+impl<'a> Object<'a> {
+    /// Reads `value` as an object; `null` is an empty one.
+    pub(crate) fn of(value: &'a Value, key: &str) -> Result<Self, DecodeError> {
         match value {
-            Value::Null => Ok(None),
-            Value::Object(map) => Ok(Some(Self(map))),
+            Value::Null => Ok(Self(empty())),
+            Value::Object(map) => Ok(Self(map)),
             _ => Err(wrong(key, "a table")),
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
+    fn get(&self, key: &str) -> Option<&'a Value> {
         let found = self.0.get(key).or_else(|| {
             self.0
                 .iter()
@@ -54,7 +161,19 @@ impl<'a> Fields<'a> {
         (!found.is_null()).then_some(found)
     }
 
-    pub(crate) fn text(&self, key: &str) -> Result<String, DecodeError> {
+    fn list(&self, key: &str) -> Result<Option<&'a [Value]>, DecodeError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(_) => Err(wrong(key, "a list")),
+        }
+    }
+}
+
+impl Source for Object<'_> {
+    type Error = DecodeError;
+
+    fn text(&self, key: &str) -> Result<String, DecodeError> {
         match self.get(key) {
             None => Ok(String::new()),
             Some(Value::String(text)) => Ok(text.clone()),
@@ -62,7 +181,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn boolean(&self, key: &str) -> Result<bool, DecodeError> {
+    fn flag(&self, key: &str) -> Result<bool, DecodeError> {
         match self.get(key) {
             None => Ok(false),
             Some(Value::Bool(value)) => Ok(*value),
@@ -70,19 +189,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn table(&self, key: &str) -> Result<Option<Fields<'a>>, DecodeError> {
-        self.get(key).map_or(Ok(None), |value| Fields::of(value, key))
-    }
-
-    pub(crate) fn list(&self, key: &str) -> Result<Option<&'a [Value]>, DecodeError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Array(items)) => Ok(Some(items)),
-            Some(_) => Err(wrong(key, "a list")),
-        }
-    }
-
-    pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, DecodeError> {
+    fn texts(&self, key: &str) -> Result<Option<Vec<String>>, DecodeError> {
         let Some(items) = self.list(key)? else { return Ok(None) };
         let texts = items.iter().map(|item| match item {
             Value::String(text) => Ok(text.clone()),
@@ -92,39 +199,42 @@ impl<'a> Fields<'a> {
         texts.collect::<Result<_, _>>().map(Some)
     }
 
-    /// Reads a list of tables, each by `read`.
-    pub(crate) fn tables<T>(
-        &self,
-        key: &str,
-        read: impl Fn(&Fields<'a>) -> Result<T, DecodeError>,
-    ) -> Result<Option<Vec<T>>, DecodeError> {
-        let Some(items) = self.list(key)? else { return Ok(None) };
-        let empty = empty();
-        let mut all = Vec::with_capacity(items.len());
-        for item in items {
-            all.push(match Fields::of(item, key)? {
-                Some(fields) => read(&fields)?,
-                None => read(&Fields(empty))?,
-            });
-        }
-        Ok(Some(all))
+    fn table(&self, key: &str) -> Result<Option<Self>, DecodeError> {
+        self.get(key).map(|value| Object::of(value, key)).transpose()
     }
 
-    /// Reads a table of tables, each by `read`.
-    pub(crate) fn map<T>(
+    fn tables<T>(
         &self,
         key: &str,
-        read: impl Fn(&Fields<'a>) -> Result<T, DecodeError>,
-    ) -> Result<BTreeMap<String, T>, DecodeError> {
-        let Some(table) = self.table(key)? else {
-            return Ok(BTreeMap::new());
-        };
-        let mut all = BTreeMap::new();
-        for (name, value) in table.0 {
-            let fields = Fields::of(value, name)?.unwrap_or(Fields(empty()));
-            all.insert(name.clone(), read(&fields)?);
+        read: impl Fn(&Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<Vec<T>>, DecodeError> {
+        let Some(items) = self.list(key)? else { return Ok(None) };
+        let all = items.iter().map(|item| read(&Object::of(item, key)?));
+        all.collect::<Result<_, _>>().map(Some)
+    }
+
+    fn map<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<BTreeMap<String, T>>, DecodeError> {
+        let Some(table) = self.table(key)? else { return Ok(None) };
+        let all = table.0.iter();
+        all.map(|(name, value)| Ok((name.clone(), read(&Object::of(value, name)?)?)))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    fn data(&self, key: &str) -> Data {
+        self.get(key).map_or(Data::Null, Data::from)
+    }
+
+    fn free_table(&self, key: &str) -> Result<Data, DecodeError> {
+        match self.get(key) {
+            None => Ok(Data::Null),
+            Some(value @ Value::Object(_)) => Ok(Data::from(value)),
+            Some(_) => Err(wrong(key, "a table")),
         }
-        Ok(all)
     }
 }
 
@@ -149,83 +259,4 @@ pub(crate) fn json(text: &str) -> Result<Value, DecodeError> {
             error.to_string()
         })
     })
-}
-
-/// Reads TOML text into the values that JSON has; dates and times become full timestamps.
-pub(crate) fn toml(text: &str) -> Result<Value, DecodeError> {
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| DecodeError::NotToml(error.message().to_owned()))?;
-    toml_value(&toml::Value::Table(table))
-}
-
-fn toml_value(value: &toml::Value) -> Result<Value, DecodeError> {
-    Ok(match value {
-        toml::Value::String(text) => Value::String(text.clone()),
-        toml::Value::Integer(number) => Value::from(*number),
-        toml::Value::Float(number) => match serde_json::Number::from_f64(*number) {
-            Some(number) => Value::Number(number),
-            None if number.is_nan() => return Err(DecodeError::NotANumber("NaN")),
-            None if *number > 0.0 => return Err(DecodeError::NotANumber("+Inf")),
-            None => return Err(DecodeError::NotANumber("-Inf")),
-        },
-        toml::Value::Boolean(value) => Value::Bool(*value),
-        toml::Value::Datetime(time) => Value::String(timestamp(time)),
-        toml::Value::Array(items) => Value::Array(items.iter().map(toml_value).collect::<Result<_, _>>()?),
-        toml::Value::Table(table) => Value::Object(
-            table
-                .iter()
-                .map(|(key, value)| Ok((key.clone(), toml_value(value)?)))
-                .collect::<Result<_, DecodeError>>()?,
-        ),
-    })
-}
-
-/// Writes a date, a time or both as RFC 3339; what is missing counts as the start of the year 0, as
-/// midnight, as UTC.
-fn timestamp(time: &toml::value::Datetime) -> String {
-    let date = time
-        .date
-        .map_or_else(|| "0000-01-01".to_owned(), |date| date.to_string());
-    let mut clock = time.time.map_or_else(|| "00:00:00".to_owned(), |time| time.to_string());
-    if clock.contains('.') {
-        clock = clock.trim_end_matches('0').trim_end_matches('.').to_owned();
-    }
-    if clock.matches(':').count() == 1 {
-        clock.push_str(":00");
-    }
-    let offset = match time.offset {
-        None | Some(toml::value::Offset::Z | toml::value::Offset::Custom { minutes: 0 }) => "Z".to_owned(),
-        Some(offset) => offset.to_string(),
-    };
-    format!("{date}T{clock}{offset}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_and_times_become_full_timestamps() {
-        let value = toml(
-            "a = 1979-05-27T07:32:00Z\nb = 1979-05-27\nc = 07:32:00\nd = 1979-05-27T07:32:00\ne = 1979-05-27T00:32:00.990-07:00",
-        )
-        .expect("it is TOML");
-        assert_eq!(
-            value,
-            serde_json::json!({
-                "a": "1979-05-27T07:32:00Z", "b": "1979-05-27T00:00:00Z", "c": "0000-01-01T07:32:00Z",
-                "d": "1979-05-27T07:32:00Z", "e": "1979-05-27T00:32:00.99-07:00",
-            })
-        );
-    }
-
-    #[test]
-    fn numbers_that_json_cannot_hold_are_refused() {
-        assert_eq!(
-            toml("x = inf").unwrap_err().to_string(),
-            "json: unsupported value: +Inf"
-        );
-        assert_eq!(toml("x = nan").unwrap_err().to_string(), "json: unsupported value: NaN");
-    }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use cnb_order::{TomlTable, TomlValue};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::decode::{self, DecodeError, Fields};
-use super::toml_text::Toml;
+use super::Data;
+use super::decode::{self, DecodeError, EncodeError, Object, Source};
 
 /// What the lifecycle knows about the layers of an image it has made.
 ///
@@ -77,7 +78,7 @@ pub struct BuildpackLayers {
     pub says_nothing_of_layers: bool,
     /// What it keeps between builds (store.toml).
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "store")]
-    pub store: Option<Value>,
+    pub store: Option<Data>,
 }
 
 /// One layer of a buildpack.
@@ -86,7 +87,7 @@ pub struct LayerMetadata {
     /// The diff id; empty when it is not known.
     pub sha: String,
     /// What the buildpack says about the layer.
-    pub data: Value,
+    pub data: Data,
     /// Whether later buildpacks may use the layer.
     pub build: bool,
     /// Whether the layer is in the image.
@@ -111,30 +112,18 @@ pub(crate) struct Keys {
     run_image: &'static str,
     top_layer: &'static str,
     data: &'static str,
-    /// Whether whole numbers become floats.
-    all_floats: bool,
 }
 
 pub(crate) const JSON: Keys = Keys {
     run_image: "runImage",
     top_layer: "topLayer",
     data: "data",
-    all_floats: true,
 };
 pub(crate) const TOML: Keys = Keys {
     run_image: "run-image",
     top_layer: "top-layer",
     data: "metadata",
-    all_floats: false,
 };
-
-impl Keys {
-    /// Returns free-form data; in JSON all numbers are floats, as for the reference.
-    fn numbers(self, value: Option<&Value>) -> Value {
-        let value = value.cloned().unwrap_or(Value::Null);
-        if self.all_floats { floats(value) } else { value }
-    }
-}
 
 impl LifecycleMetadata {
     /// Reads the text of the label; an empty text is an image without metadata.
@@ -143,12 +132,15 @@ impl LifecycleMetadata {
             return Ok(Self::default());
         }
         let value = decode::json(text)?;
-        Fields::of(&value, "the label")?.map_or_else(|| Ok(Self::default()), |fields| Self::read(&fields, JSON))
+        Self::read(&Object::of(&value, "the label")?, JSON)
     }
 
     /// Returns the text of the label.
-    pub fn to_label(&self) -> String {
-        super::to_json(self)
+    ///
+    /// # Errors
+    /// When a buildpack's data holds what JSON has no place for, such as an infinite number.
+    pub fn to_label(&self) -> Result<String, EncodeError> {
+        super::try_json(self)
     }
 
     /// Returns the layers of the buildpack with this id, if the document knows it.
@@ -156,7 +148,7 @@ impl LifecycleMetadata {
         self.buildpacks.iter().flatten().find(|buildpack| buildpack.key == id)
     }
 
-    pub(crate) fn read(fields: &Fields<'_>, keys: Keys) -> Result<Self, DecodeError> {
+    pub(crate) fn read<S: Source>(fields: &S, keys: Keys) -> Result<Self, S::Error> {
         let sha = |key: &str| fields.table(key)?.map_or(Ok(String::new()), |table| table.text("sha"));
         Ok(Self {
             app: fields.tables("app", |layer| layer.text("sha"))?,
@@ -183,113 +175,104 @@ impl LifecycleMetadata {
         })
     }
 
-    pub(crate) fn to_toml(&self) -> Toml {
-        let sha = |sha: &str| Toml::Table(vec![("sha".into(), Toml::Text(sha.into()))]);
-        let mut pairs: Vec<(String, Toml)> = Vec::new();
+    pub(crate) fn to_toml(&self) -> Result<TomlTable, EncodeError> {
+        let sha = |sha: &str| TomlTable::new().text("sha", sha);
+        let mut table = TomlTable::new();
         if let Some(app) = &self.app {
-            pairs.push(("app".into(), Toml::Array(app.iter().map(|layer| sha(layer)).collect())));
+            table = table.tables("app", app.iter().map(|layer| sha(layer)));
         }
         if let Some(sbom) = &self.sbom {
-            pairs.push(("sbom".into(), sha(sbom)));
+            table = table.with("sbom", TomlValue::Table(sha(sbom)));
         }
         if let Some(buildpacks) = &self.buildpacks {
-            pairs.push((
-                "buildpacks".into(),
-                Toml::Array(buildpacks.iter().map(BuildpackLayers::to_toml).collect()),
-            ));
+            let buildpacks = buildpacks.iter().map(BuildpackLayers::to_toml);
+            table = table.tables("buildpacks", buildpacks.collect::<Result<Vec<_>, _>>()?);
         }
-        pairs.push(("config".into(), sha(&self.config)));
-        pairs.push(("launcher".into(), sha(&self.launcher)));
-        pairs.push(("process-types".into(), sha(&self.process_types)));
-        let mut run_image = vec![
-            ("top-layer".into(), Toml::Text(self.run_image.top_layer.clone())),
-            ("reference".into(), Toml::Text(self.run_image.reference.clone())),
-        ];
-        self.run_image.names.push_to(&mut run_image);
-        pairs.push(("run-image".into(), Toml::Table(run_image)));
-        if let Some(stack) = &self.stack {
-            let mut names = Vec::new();
-            stack.push_to(&mut names);
-            pairs.push((
-                "stack".into(),
-                Toml::Table(vec![("run-image".into(), Toml::Table(names))]),
-            ));
+        for (key, known) in [
+            ("config", &self.config),
+            ("launcher", &self.launcher),
+            ("process-types", &self.process_types),
+        ] {
+            table = table.with(key, TomlValue::Table(sha(known)));
         }
-        Toml::Table(pairs)
+        let run_image = TomlTable::new()
+            .text("top-layer", &self.run_image.top_layer)
+            .text("reference", &self.run_image.reference);
+        table = table.with("run-image", TomlValue::Table(self.run_image.names.add_to(run_image)));
+        Ok(match &self.stack {
+            Some(stack) => {
+                let names = TomlValue::Table(stack.add_to(TomlTable::new()));
+                table.with("stack", TomlValue::Table(TomlTable::new().with("run-image", names)))
+            }
+            None => table,
+        })
     }
 }
 
 impl RunImageNames {
-    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+    fn read<S: Source>(fields: &S) -> Result<Self, S::Error> {
         Ok(Self {
             image: fields.text("image")?,
             mirrors: fields.texts("mirrors")?.unwrap_or_default(),
         })
     }
 
-    fn push_to(&self, pairs: &mut Vec<(String, Toml)>) {
-        if !self.image.is_empty() {
-            pairs.push(("image".into(), Toml::Text(self.image.clone())));
-        }
-        if !self.mirrors.is_empty() {
-            let mirrors = self.mirrors.iter().map(|mirror| Toml::Text(mirror.clone())).collect();
-            pairs.push(("mirrors".into(), Toml::Array(mirrors)));
+    fn add_to(&self, table: TomlTable) -> TomlTable {
+        let table = table.text_if("image", &self.image);
+        if self.mirrors.is_empty() {
+            table
+        } else {
+            table.texts("mirrors", &self.mirrors)
         }
     }
 }
 
 impl BuildpackLayers {
-    fn read(fields: &Fields<'_>, keys: Keys) -> Result<Self, DecodeError> {
+    fn read<S: Source>(fields: &S, keys: Keys) -> Result<Self, S::Error> {
+        let layers = fields.map("layers", |layer| LayerMetadata::read(layer, keys))?;
+        let store = fields.table("store")?;
         Ok(Self {
             key: fields.text("key")?,
             version: fields.text("version")?,
-            layers: fields.map("layers", |layer| LayerMetadata::read(layer, keys))?,
-            says_nothing_of_layers: fields.get("layers").is_none(),
-            store: fields.table("store")?.map(|store| keys.numbers(store.get("metadata"))),
+            says_nothing_of_layers: layers.is_none(),
+            layers: layers.unwrap_or_default(),
+            store: store.map(|store| store.free_table("metadata")).transpose()?,
         })
     }
 
-    fn to_toml(&self) -> Toml {
-        let layers = self
-            .layers
-            .iter()
-            .map(|(name, layer)| (name.clone(), layer.to_toml()))
-            .collect();
-        let mut pairs = vec![
-            ("key".into(), Toml::Text(self.key.clone())),
-            ("version".into(), Toml::Text(self.version.clone())),
-        ];
+    fn to_toml(&self) -> Result<TomlTable, EncodeError> {
+        let mut table = TomlTable::new().text("key", &self.key).text("version", &self.version);
         if !self.says_nothing_of_layers || !self.layers.is_empty() {
-            pairs.push(("layers".into(), Toml::Table(layers)));
+            let mut layers = TomlTable::new();
+            for (name, layer) in &self.layers {
+                layers = layers.with(name, TomlValue::Table(layer.to_toml()?));
+            }
+            table = table.with("layers", TomlValue::Table(layers));
         }
         if let Some(store) = &self.store {
-            let metadata = Toml::from_json(store).map(|data| ("metadata".to_owned(), data));
-            pairs.push(("store".into(), Toml::Table(metadata.into_iter().collect())));
+            table = table.with("store", TomlValue::Table(store.add_to(TomlTable::new(), "metadata")?));
         }
-        Toml::Table(pairs)
+        Ok(table)
     }
 }
 
 impl LayerMetadata {
-    fn read(fields: &Fields<'_>, keys: Keys) -> Result<Self, DecodeError> {
+    fn read<S: Source>(fields: &S, keys: Keys) -> Result<Self, S::Error> {
         Ok(Self {
             sha: fields.text("sha")?,
-            data: keys.numbers(fields.get(keys.data)),
-            build: fields.boolean("build")?,
-            launch: fields.boolean("launch")?,
-            cache: fields.boolean("cache")?,
+            data: fields.data(keys.data),
+            build: fields.flag("build")?,
+            launch: fields.flag("launch")?,
+            cache: fields.flag("cache")?,
         })
     }
 
-    fn to_toml(&self) -> Toml {
-        let mut pairs = vec![("sha".into(), Toml::Text(self.sha.clone()))];
-        if let Some(data) = Toml::from_json(&self.data) {
-            pairs.push(("metadata".into(), data));
-        }
-        for (key, value) in [("build", self.build), ("launch", self.launch), ("cache", self.cache)] {
-            pairs.push((key.into(), Toml::Bool(value)));
-        }
-        Toml::Table(pairs)
+    fn to_toml(&self) -> Result<TomlTable, EncodeError> {
+        let table = self.data.add_to(TomlTable::new().text("sha", &self.sha), "metadata")?;
+        Ok(table
+            .flag("build", self.build)
+            .flag("launch", self.launch)
+            .flag("cache", self.cache))
     }
 }
 
@@ -297,9 +280,7 @@ impl CacheMetadata {
     /// Reads the JSON text of a cache's metadata.
     pub fn from_json(text: &str) -> Result<Self, DecodeError> {
         let value = decode::json(text)?;
-        let Some(fields) = Fields::of(&value, "the cache metadata")? else {
-            return Ok(Self::default());
-        };
+        let fields = Object::of(&value, "the cache metadata")?;
         Ok(Self {
             sbom: fields
                 .table("sbom")?
@@ -309,8 +290,11 @@ impl CacheMetadata {
     }
 
     /// Returns the JSON text, without a newline.
-    pub fn to_json(&self) -> String {
-        super::to_json(self)
+    ///
+    /// # Errors
+    /// When a buildpack's data holds what JSON has no place for, such as an infinite number.
+    pub fn to_json(&self) -> Result<String, EncodeError> {
+        super::try_json(self)
     }
 
     /// Returns what the cache knows of a layer.
@@ -323,7 +307,7 @@ impl CacheMetadata {
 /// The label while an image is rebased: the application's layers stay as they are, whatever they hold.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RebaseMetadata {
-    app: Value,
+    app: Data,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "sha_or_none")]
     sbom: Option<String>,
     buildpacks: Option<Vec<BuildpackLayers>>,
@@ -350,12 +334,9 @@ impl RebaseMetadata {
             }
             other => (Value::Null, other),
         };
-        let rest = match Fields::of(&rest, "the label")? {
-            None => LifecycleMetadata::default(),
-            Some(fields) => LifecycleMetadata::read(&fields, JSON)?,
-        };
+        let rest = LifecycleMetadata::read(&Object::of(&rest, "the label")?, JSON)?;
         Ok(Self {
-            app: floats(app),
+            app: Data::from(&app),
             sbom: rest.sbom,
             buildpacks: rest.buildpacks,
             config: rest.config,
@@ -364,16 +345,6 @@ impl RebaseMetadata {
             run_image: rest.run_image,
             stack: rest.stack,
         })
-    }
-}
-
-/// Turns all numbers into floats, as a decoder does that knows no other numbers.
-fn floats(value: Value) -> Value {
-    match value {
-        Value::Number(number) => number.as_f64().map_or(Value::Number(number), Value::from),
-        Value::Array(items) => Value::Array(items.into_iter().map(floats).collect()),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, floats(value))).collect()),
-        other => other,
     }
 }
 
@@ -401,10 +372,10 @@ fn shas<S: serde::Serializer>(shas: &Option<Vec<String>>, serializer: S) -> Resu
 }
 
 #[allow(clippy::ref_option)]
-fn store<S: serde::Serializer>(store: &Option<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+fn store<S: serde::Serializer>(store: &Option<Data>, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Store<'a> {
-        metadata: &'a Value,
+        metadata: &'a Data,
     }
     store.as_ref().map(|metadata| Store { metadata }).serialize(serializer)
 }
@@ -436,7 +407,7 @@ mod tests {
     #[test]
     fn a_label_that_is_read_and_written_is_the_same_text() {
         let metadata = LifecycleMetadata::from_label(LABEL).expect("it is well formed");
-        assert_eq!(metadata.to_label(), LABEL);
+        assert_eq!(metadata.to_label().as_deref(), Ok(LABEL));
         let rebased = RebaseMetadata::from_label(LABEL).expect("it is well formed");
         assert_eq!(super::super::to_json(&rebased), LABEL);
     }
@@ -464,6 +435,24 @@ mod tests {
     }
 
     #[test]
+    fn a_store_in_json_is_a_table_or_an_error() {
+        let label = |store: &str| format!("{{\"buildpacks\":[{{\"key\":\"x\",\"store\":{{\"metadata\":{store}}}}}]}}");
+        for store in ["{}", "{\"a\":1}", "null"] {
+            let metadata = LifecycleMetadata::from_label(&label(store)).expect("it is well formed");
+            let written = metadata.to_label().expect("it comes from JSON");
+            assert!(
+                written.contains(&format!("\"store\":{{\"metadata\":{store}}}")),
+                "{written}"
+            );
+        }
+        for store in ["\"x\"", "[1]", "1", "false"] {
+            assert!(LifecycleMetadata::from_label(&label(store)).is_err(), "{store}");
+            assert!(CacheMetadata::from_json(&label(store)).is_err(), "{store}");
+            assert!(RebaseMetadata::from_label(&label(store)).is_err(), "{store}");
+        }
+    }
+
+    #[test]
     fn the_application_of_a_rebased_image_keeps_any_shape() {
         let text = "{\"app\":{\"z\":1,\"a\":[true]},\"config\":{},\"unknown\":1}";
         let rebased = super::super::to_json(&RebaseMetadata::from_label(text).expect("it is well formed"));
@@ -476,8 +465,8 @@ mod tests {
     #[test]
     fn cache_metadata_names_its_sbom_always_and_its_buildpacks_or_null() {
         assert_eq!(
-            CacheMetadata::default().to_json(),
-            "{\"sbom\":{\"sha\":\"\"},\"buildpacks\":null}"
+            CacheMetadata::default().to_json().as_deref(),
+            Ok("{\"sbom\":{\"sha\":\"\"},\"buildpacks\":null}")
         );
     }
 }

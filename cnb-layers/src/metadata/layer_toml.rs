@@ -1,9 +1,9 @@
 //! `<layer>.toml`: what a buildpack says about one of its layers.
 
-use serde_json::Value;
+use cnb_order::{Fields, TomlTable, go_toml, parse_toml};
 
-use super::decode::{self, DecodeError, Fields};
-use super::toml_text::{self, Toml};
+use super::Data;
+use super::decode::{DecodeError, EncodeError, Source as _};
 
 /// The content of `<layer>.toml`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,7 +11,7 @@ pub struct LayerToml {
     /// What the layer is for.
     pub types: LayerTypes,
     /// What the buildpack wants to remember about the layer.
-    pub metadata: Value,
+    pub metadata: Data,
 }
 
 /// What a layer is for.
@@ -32,62 +32,51 @@ impl LayerToml {
     /// When it is not TOML, when a flag is not a boolean, or when a flag stands outside of the `types`
     /// table (as very old buildpacks write it).
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
-        let value = decode::toml(text)?;
-        let Some(fields) = Fields::of(&value, "the file")? else {
-            return Ok(Self::default());
-        };
+        let table = parse_toml(text)?;
+        let fields = Fields::of(&table, text);
+        // Very old buildpacks wrote them in lower case; other spellings are keys that nobody knows.
         if ["launch", "build", "cache"]
             .iter()
-            .any(|flag| fields.get(flag).is_some())
+            .any(|flag| table.contains_key(*flag))
         {
             return Err(DecodeError::FlagsOutsideTypes);
         }
         let types = match fields.table("types")? {
             None => LayerTypes::default(),
             Some(types) => LayerTypes {
-                build: types.boolean("build")?,
-                launch: types.boolean("launch")?,
-                cache: types.boolean("cache")?,
+                build: types.flag("build")?,
+                launch: types.flag("launch")?,
+                cache: types.flag("cache")?,
             },
         };
         Ok(Self {
             types,
-            metadata: fields.get("metadata").cloned().unwrap_or(Value::Null),
+            metadata: fields.data("metadata"),
         })
     }
 }
 
-/// Returns the text of a `<layer>.toml` that holds metadata only; empty without metadata.
-pub(crate) fn data_document(data: &Value) -> String {
-    let pairs: Vec<_> = Toml::from_json(data)
-        .map(|data| ("metadata".to_owned(), data))
-        .into_iter()
-        .collect();
-    toml_text::document(&pairs)
+/// Returns the text of a `<layer>.toml` or store.toml that holds metadata only; empty without metadata.
+pub(crate) fn data_document(data: &Data) -> Result<String, EncodeError> {
+    data.add_to(TomlTable::new(), "metadata").map(|table| go_toml(&table))
 }
 
-/// Returns the text of a store.toml.
-pub(crate) fn store_document(store: &Value) -> String {
-    data_document(store)
-}
-
-/// Returns the metadata that a store.toml holds.
-pub(crate) fn read_store(text: &str) -> Result<Value, DecodeError> {
-    let value = decode::toml(text)?;
-    let Some(fields) = Fields::of(&value, "the file")? else {
-        return Ok(Value::Null);
-    };
-    // What is no table is dropped, as the reference does.
-    Ok(match fields.get("metadata") {
-        Some(value @ Value::Object(_)) => value.clone(),
-        _ => Value::Null,
-    })
+/// Returns the metadata that a store.toml holds; what is no table is dropped, as the reference does.
+pub(crate) fn read_store(text: &str) -> Result<Data, DecodeError> {
+    let table = parse_toml(text)?;
+    Ok(Fields::of(&table, text).free_table("metadata")?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    fn numbers(fields: &[(&str, i64)]) -> Data {
+        let fields = fields
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Data::Integer(*value)));
+        Data::Table(fields.collect())
+    }
 
     #[test]
     fn flags_belong_into_the_types_table() {
@@ -99,23 +88,25 @@ mod tests {
                 ..LayerTypes::default()
             }
         );
-        assert_eq!(layer.metadata, json!({"k": 1}));
+        assert_eq!(layer.metadata, numbers(&[("k", 1)]));
         assert_eq!(
             LayerToml::from_toml("launch = true"),
             Err(DecodeError::FlagsOutsideTypes)
         );
         assert!(LayerToml::from_toml("[types]\nlaunch = \"true\"").is_err());
+        // Of the old flags, only the exact names are known.
+        assert_eq!(LayerToml::from_toml("Launch = true"), Ok(LayerToml::default()));
     }
 
     #[test]
     fn what_a_store_holds_is_a_table_or_dropped() {
         for (text, data) in [
-            ("[metadata]\na = 1\n", json!({"a": 1})),
-            ("[metadata]\n", json!({})),
-            ("", Value::Null),
-            ("metadata = \"x\"\n", Value::Null),
-            ("metadata = [1]\n", Value::Null),
-            ("[other]\nx = 1\n", Value::Null),
+            ("[metadata]\na = 1\n", numbers(&[("a", 1)])),
+            ("[metadata]\n", numbers(&[])),
+            ("", Data::Null),
+            ("metadata = \"x\"\n", Data::Null),
+            ("metadata = [1]\n", Data::Null),
+            ("[other]\nx = 1\n", Data::Null),
         ] {
             assert_eq!(read_store(text), Ok(data), "{text}");
         }
@@ -123,8 +114,11 @@ mod tests {
 
     #[test]
     fn restored_metadata_has_no_types() {
-        assert_eq!(data_document(&json!({"k": "v"})), "[metadata]\n  k = \"v\"\n");
-        assert_eq!(data_document(&Value::Null), "");
-        assert_eq!(data_document(&json!({})), "[metadata]\n");
+        assert_eq!(
+            data_document(&numbers(&[("k", 1)])).as_deref(),
+            Ok("[metadata]\n  k = 1\n")
+        );
+        assert_eq!(data_document(&Data::Null).as_deref(), Ok(""));
+        assert_eq!(data_document(&numbers(&[])).as_deref(), Ok("[metadata]\n"));
     }
 }

@@ -3,27 +3,38 @@
 
 mod analyzed;
 mod build;
+mod data;
 mod decode;
 mod label;
 mod layer_toml;
 mod platform;
+#[cfg(test)]
+mod recorded;
 mod report;
-mod toml_text;
 
 pub use analyzed::{Analyzed, AnalyzedRunImage, Distro, TargetMetadata};
 pub use build::{BuildMetadata, LauncherVersion};
-pub use decode::DecodeError;
+pub use data::Data;
+pub use decode::{DecodeError, EncodeError};
 pub use label::{BuildpackLayers, CacheMetadata, LayerMetadata, LifecycleMetadata, RunImageMetadata, RunImageNames};
 pub use layer_toml::{LayerToml, LayerTypes};
 pub use platform::{Group, GroupBuildpack, ProjectMetadata, RunToml, StackToml};
 pub use report::Report;
 
 pub(crate) use label::RebaseMetadata;
-pub(crate) use layer_toml::{data_document, read_store, store_document};
+pub(crate) use layer_toml::{data_document, read_store};
+
+/// Writes a document without free-form data from TOML as the reference's encoder does.
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
+    cnb_order::go_json_of(value).expect("text and what JSON held before have a place in JSON")
+}
 
 /// Writes a document as the reference's encoder does.
-pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
-    cnb_order::go_json_of(value).expect("these types have text keys and nothing that refuses")
+///
+/// # Errors
+/// When free-form data holds what JSON has no place for.
+pub(crate) fn try_json<T: serde::Serialize>(value: &T) -> Result<String, EncodeError> {
+    cnb_order::go_json_of(value).map_err(|error| EncodeError::NotJson(error.to_string()))
 }
 
 /// The labels that phases read and write.

@@ -1,8 +1,9 @@
 //! Files that the platform or earlier phases give: group.toml, run.toml, stack.toml, project-metadata.toml.
 
-use serde_json::Value;
+use cnb_order::{DetectedGroup, Entry, Fields, RunImage, RunInfo, parse_toml};
 
-use super::decode::{self, DecodeError, Fields};
+use super::Data;
+use super::decode::{DecodeError, EncodeError};
 use super::label::RunImageNames;
 
 /// The content of group.toml: the buildpacks of a build.
@@ -27,29 +28,30 @@ pub struct GroupBuildpack {
 
 impl Group {
     /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
-        let value = decode::toml(text)?;
-        let Some(fields) = Fields::of(&value, "the file")? else {
-            return Ok(Self::default());
-        };
+        let found = DetectedGroup::from_toml(text)?;
+        let all = |entries: Vec<Entry>| entries.into_iter().map(GroupBuildpack::from).collect();
         Ok(Self {
-            buildpacks: fields.tables("group", GroupBuildpack::read)?.unwrap_or_default(),
-            extensions: fields
-                .tables("group-extensions", GroupBuildpack::read)?
-                .unwrap_or_default(),
+            buildpacks: all(found.buildpacks),
+            extensions: all(found.extensions),
         })
     }
 }
 
-impl GroupBuildpack {
-    fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            id: fields.text("id")?,
-            version: fields.text("version")?,
-            api: fields.text("api")?,
-        })
+impl From<Entry> for GroupBuildpack {
+    fn from(entry: Entry) -> Self {
+        Self {
+            id: entry.id.to_string(),
+            version: entry.version.to_string(),
+            api: entry.api,
+        }
     }
+}
 
+impl GroupBuildpack {
     /// Returns the name of its directory beneath the layers: the id with `_` for `/`.
     pub fn directory(&self) -> String {
         self.id.replace('/', "_")
@@ -65,13 +67,13 @@ pub struct RunToml {
 
 impl RunToml {
     /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
-        let value = decode::toml(text)?;
-        let Some(fields) = Fields::of(&value, "the file")? else {
-            return Ok(Self::default());
-        };
+        let images = RunInfo::from_toml(text)?.images.into_iter();
         Ok(Self {
-            images: fields.tables("images", names)?.unwrap_or_default(),
+            images: images.map(RunImageNames::from).collect(),
         })
     }
 }
@@ -85,24 +87,24 @@ pub struct StackToml {
 
 impl StackToml {
     /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
-        let value = decode::toml(text)?;
-        let Some(fields) = Fields::of(&value, "the file")? else {
-            return Ok(Self::default());
-        };
+        let image = RunInfo::from_stack_toml(text)?.images.into_iter().next();
         Ok(Self {
-            run_image: fields
-                .table("run-image")?
-                .map_or(Ok(RunImageNames::default()), |table| names(&table))?,
+            run_image: image.map(RunImageNames::from).unwrap_or_default(),
         })
     }
 }
 
-fn names(fields: &Fields<'_>) -> Result<RunImageNames, DecodeError> {
-    Ok(RunImageNames {
-        image: fields.text("image")?,
-        mirrors: fields.texts("mirrors")?.unwrap_or_default(),
-    })
+impl From<RunImage> for RunImageNames {
+    fn from(image: RunImage) -> Self {
+        Self {
+            image: image.image,
+            mirrors: image.mirrors,
+        }
+    }
 }
 
 /// The content of project-metadata.toml: where the source came from.
@@ -114,36 +116,38 @@ pub struct ProjectMetadata {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Source {
     kind: String,
-    version: Option<Value>,
-    metadata: Option<Value>,
+    version: Option<Data>,
+    metadata: Option<Data>,
 }
 
 impl ProjectMetadata {
     /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// When it is not TOML or a value has the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, DecodeError> {
-        let value = decode::toml(text)?;
-        let Some(fields) = Fields::of(&value, "the file")? else {
-            return Ok(Self::default());
-        };
-        // Free-form data that is no table is dropped, as the reference does.
-        let table = |fields: &Fields<'_>, key: &str| match fields.get(key) {
-            Some(Value::Object(map)) if map.is_empty() => None,
-            Some(value @ Value::Object(_)) => Some(value.clone()),
-            _ => None,
+        let table = parse_toml(text)?;
+        let fields = Fields::of(&table, text);
+        let data = |fields: &Fields<'_>, key: &str| {
+            let found = fields.free(key).filter(|table| !table.is_empty());
+            found.map(|table| Data::from(&table))
         };
         let source = match fields.table("source")? {
             None => None,
             Some(source) => Some(Source {
                 kind: source.text("type")?,
-                version: table(&source, "version"),
-                metadata: table(&source, "metadata"),
+                version: data(&source, "version"),
+                metadata: data(&source, "metadata"),
             }),
         };
         Ok(Self { source })
     }
 
     /// Returns the text of the label `io.buildpacks.project.metadata`.
-    pub fn to_label(&self) -> String {
+    ///
+    /// # Errors
+    /// When the free-form parts hold what JSON has no place for, such as an infinite number.
+    pub fn to_label(&self) -> Result<String, EncodeError> {
         use serde::Serialize;
         #[derive(Serialize)]
         struct Label<'a> {
@@ -155,16 +159,16 @@ impl ProjectMetadata {
             #[serde(rename = "type", skip_serializing_if = "str::is_empty")]
             kind: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
-            version: Option<&'a Value>,
+            version: Option<&'a Data>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            metadata: Option<&'a Value>,
+            metadata: Option<&'a Data>,
         }
         let source = self.source.as_ref().map(|source| SourceLabel {
             kind: &source.kind,
             version: source.version.as_ref(),
             metadata: source.metadata.as_ref(),
         });
-        super::to_json(&Label { source })
+        super::try_json(&Label { source })
     }
 }
 
@@ -177,10 +181,12 @@ mod tests {
         let text = "[source]\ntype = \"git\"\n[source.version]\ncommit = \"0<1\"\n[source.metadata]\ndepth = 1\nrefs = [\"main\"]";
         let project = ProjectMetadata::from_toml(text).expect("it is well formed");
         assert_eq!(
-            project.to_label(),
-            "{\"source\":{\"type\":\"git\",\"version\":{\"commit\":\"0\\u003c1\"},\"metadata\":{\"depth\":1,\"refs\":[\"main\"]}}}"
+            project.to_label().as_deref(),
+            Ok(
+                "{\"source\":{\"type\":\"git\",\"version\":{\"commit\":\"0\\u003c1\"},\"metadata\":{\"depth\":1,\"refs\":[\"main\"]}}}"
+            )
         );
-        assert_eq!(ProjectMetadata::default().to_label(), "{}");
+        assert_eq!(ProjectMetadata::default().to_label().as_deref(), Ok("{}"));
     }
 
     #[test]

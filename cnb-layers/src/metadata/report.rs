@@ -1,8 +1,9 @@
 //! report.toml: which image a build has made.
 
+use cnb_order::{Fields, TomlTable, TomlValue, go_toml, parse_toml};
+
 use super::build::BomEntry;
-use super::decode::{self, DecodeError, Fields};
-use super::toml_text::{self, Toml};
+use super::decode::DecodeError;
 
 /// The content of report.toml.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,28 +22,20 @@ pub struct Report {
 impl Report {
     /// Returns the text of the file.
     pub fn to_toml(&self) -> String {
-        let text = |text: &str| Toml::Text(text.to_owned());
-        let mut pairs = Vec::new();
+        let mut document = TomlTable::new();
         if !self.bom.is_empty() {
-            let bom = Toml::Array(self.bom.iter().map(entry).collect());
-            pairs.push(("build".to_owned(), Toml::Table(vec![("bom".to_owned(), bom)])));
+            let build = TomlTable::new().tables("bom", self.bom.iter().map(entry));
+            document = document.with("build", TomlValue::Table(build));
         }
-        let mut image = vec![(
-            "tags".to_owned(),
-            Toml::Array(self.tags.iter().map(|tag| text(tag)).collect()),
-        )];
-        if !self.image_id.is_empty() {
-            image.push(("image-id".to_owned(), text(&self.image_id)));
-        }
-        if !self.digest.is_empty() {
-            image.push(("digest".to_owned(), text(&self.digest)));
-        }
+        let mut image = TomlTable::new()
+            .texts("tags", &self.tags)
+            .text_if("image-id", &self.image_id)
+            .text_if("digest", &self.digest);
         if self.manifest_size > 0 {
             let size = i64::try_from(self.manifest_size).unwrap_or(i64::MAX);
-            image.push(("manifest-size".to_owned(), Toml::Integer(size)));
+            image = image.with("manifest-size", TomlValue::Integer(size));
         }
-        pairs.push(("image".to_owned(), Toml::Table(image)));
-        toml_text::document(&pairs)
+        go_toml(&document.with("image", TomlValue::Table(image)))
     }
 
     /// Returns the report with what `saved` says about the image.
@@ -52,11 +45,9 @@ impl Report {
 
     /// Adds the old bill of materials of a buildpack: the text of its build.toml.
     pub(crate) fn add_bom(&mut self, build_toml: &str, id: &str, version: &str) -> Result<(), DecodeError> {
-        let value = decode::toml(build_toml)?;
-        let Some(fields) = Fields::of(&value, "the file")? else {
-            return Ok(());
-        };
-        for mut entry in fields.tables("bom", BomEntry::read)?.unwrap_or_default() {
+        let table = parse_toml(build_toml)?;
+        let fields = Fields::of(&table, build_toml);
+        for mut entry in fields.list("bom", BomEntry::read)?.unwrap_or_default() {
             id.clone_into(&mut entry.buildpack.id);
             version.clone_into(&mut entry.buildpack.version);
             self.bom.push(entry);
@@ -65,21 +56,15 @@ impl Report {
     }
 }
 
-fn entry(entry: &BomEntry) -> Toml {
-    let text = |text: &str| Toml::Text(text.to_owned());
-    let mut pairs = vec![("name".to_owned(), text(&entry.name))];
-    if !entry.version.is_empty() {
-        pairs.push(("version".to_owned(), text(&entry.version)));
-    }
-    if let Some(metadata) = Toml::from_json(&entry.metadata) {
-        pairs.push(("metadata".to_owned(), metadata));
-    }
-    let buildpack = vec![
-        ("id".to_owned(), text(&entry.buildpack.id)),
-        ("version".to_owned(), text(&entry.buildpack.version)),
-    ];
-    pairs.push(("buildpack".to_owned(), Toml::Table(buildpack)));
-    Toml::Table(pairs)
+fn entry(entry: &BomEntry) -> TomlTable {
+    let buildpack = TomlTable::new()
+        .text("id", &entry.buildpack.id)
+        .text("version", &entry.buildpack.version);
+    TomlTable::new()
+        .text("name", &entry.name)
+        .text_if("version", &entry.version)
+        .free("metadata", entry.metadata.as_ref())
+        .with("buildpack", TomlValue::Table(buildpack))
 }
 
 #[cfg(test)]

@@ -12,12 +12,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
-
 use crate::DiffId;
 use crate::cache::{Cache, LayerPlace, extract_layer};
 use crate::layers_dir::{is_plain_id, is_plain_name, layers_of, log_directory};
-use crate::metadata::{CacheMetadata, Group, GroupBuildpack, LifecycleMetadata, data_document, store_document};
+use crate::metadata::{CacheMetadata, Data, EncodeError, Group, GroupBuildpack, LifecycleMetadata, data_document};
 use crate::phase::{Log, LogExt as _, PlatformApi};
 use sbom::{distribute_sbom, restore_sbom};
 
@@ -60,6 +58,14 @@ pub enum RestoreError {
         /// The cause.
         source: io::Error,
     },
+    /// The data of a layer or store holds what TOML has no place for.
+    #[error("cannot write {path}")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: EncodeError,
+    },
     /// The directory of a buildpack could not be read.
     #[error("reading buildpack layer directory of {buildpack}")]
     ReadLayers {
@@ -90,7 +96,7 @@ pub struct RestoredLayer {
     /// The diff id that its data must have.
     pub sha: String,
     /// Its metadata.
-    pub data: Value,
+    pub data: Data,
 }
 
 /// Where the metadata of a layer comes from.
@@ -248,9 +254,7 @@ fn restore_store(inputs: &RestoreInputs<'_>, buildpack: &GroupBuildpack) -> Resu
         .metadata
         .buildpack(&buildpack.id)
         .and_then(|found| found.store.as_ref());
-    store.map_or(Ok(()), |store| {
-        write(&inputs.disk(), buildpack, "store.toml", &store_document(store))
-    })
+    store.map_or(Ok(()), |store| write(&inputs.disk(), buildpack, "store.toml", store))
 }
 
 fn restore_metadata(
@@ -275,12 +279,7 @@ fn restore_metadata(
         };
         log.info(format_args!("Restoring metadata for {identifier:?} from {origin}"));
         log.debug(format_args!("Writing layer metadata for {identifier:?}"));
-        write(
-            &inputs.disk(),
-            buildpack,
-            &format!("{}.toml", layer.name),
-            &data_document(&layer.data),
-        )?;
+        write(&inputs.disk(), buildpack, &format!("{}.toml", layer.name), &layer.data)?;
         shas.insert(identifier, layer.sha);
     }
     Ok(())
@@ -321,10 +320,14 @@ fn log_refusals(inputs: &RestoreInputs<'_>, buildpack: &GroupBuildpack, cached: 
     }
 }
 
-/// Writes a file into a buildpack's directory; what is in its place, a link above all, is replaced.
-fn write(layers: &Path, buildpack: &GroupBuildpack, name: &str, text: &str) -> Result<(), RestoreError> {
+/// Writes data into a file of a buildpack's directory; what is in its place, a link above all, is replaced.
+fn write(layers: &Path, buildpack: &GroupBuildpack, name: &str, data: &Data) -> Result<(), RestoreError> {
     let dir = layers.join(buildpack.directory());
     let path = dir.join(name);
+    let text = match data_document(data) {
+        Ok(text) => text,
+        Err(source) => return Err(RestoreError::Unwritable { path, source }),
+    };
     let written = || -> io::Result<()> {
         match fs::symlink_metadata(&dir) {
             Ok(found) if !found.is_dir() => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
@@ -398,7 +401,7 @@ mod tests {
     fn layer(flags: (u8, u8, u8), sha: &str) -> LayerMetadata {
         LayerMetadata {
             sha: sha.into(),
-            data: Value::Null,
+            data: Data::Null,
             build: flags.0 == 1,
             launch: flags.1 == 1,
             cache: flags.2 == 1,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cnb_layers::DiffId;
 use cnb_layers::cache::{Cache as _, CachedLayer, VolumeCache};
-use cnb_layers::metadata::{Analyzed, BuildpackLayers, CacheMetadata, LayerMetadata};
+use cnb_layers::metadata::{Analyzed, BuildpackLayers, CacheMetadata, Data, LayerMetadata};
 use cnb_layers::phase::{LogLevel, MemoryLog};
 use tar::EntryType;
 
@@ -86,7 +86,7 @@ fn restored(layers: &[(&str, &[Make<'_>])], before: impl FnOnce(&Path)) -> Resto
         cache.add(&layer).expect("there is room");
         let metadata = LayerMetadata {
             sha: diff_id.to_string(),
-            data: serde_json::Value::Null,
+            data: Data::Null,
             build: false,
             launch: false,
             cache: true,

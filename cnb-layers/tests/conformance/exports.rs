@@ -4,8 +4,10 @@ use std::fs;
 
 use cnb_layers::cache::VolumeCache;
 use cnb_layers::export::{ExportError, export_cache};
-use cnb_layers::metadata::{Analyzed, GroupBuildpack, LifecycleMetadata, Report, labels};
-use cnb_layers::phase::{LogLevel, MemoryLog, PlatformApi};
+use cnb_layers::metadata::{
+    Analyzed, BuildMetadata, Data, GroupBuildpack, LauncherVersion, LifecycleMetadata, ProjectMetadata, Report, labels,
+};
+use cnb_layers::phase::{LogLevel, MemoryLog, PlatformApi, with_causes};
 use cnb_layers::{Compression, Image, ImageSource as _, MemoryStore, StoreEvent};
 
 use crate::build::{Build, reference, run_image};
@@ -128,7 +130,8 @@ fn of_nine_layers_four_are_new_and_five_are_reused() {
     let known =
         |metadata: &LifecycleMetadata| metadata.buildpacks.as_ref().expect("there are two")[0].layers["known"].clone();
     assert_eq!(known(&after).sha, known(&before).sha);
-    assert_eq!(known(&after).data["n"].as_f64(), Some(2.0));
+    let data = Data::Table([("n".to_owned(), Data::Float(2.0))].into());
+    assert_eq!(known(&after).data, data);
 }
 
 // row 11.3/E22
@@ -231,4 +234,77 @@ fn a_layer_of_image_and_cache_is_the_same_and_is_said_to_be_made_once() {
     let said = lines(&log, LogLevel::Debug);
     assert_eq!(said.iter().filter(|line| **line == expected).count(), 1, "{said:?}");
     assert!(place.join("committed").join(format!("{sha}.tar")).is_file());
+}
+
+#[test]
+fn an_infinite_number_matters_only_for_a_layer_that_the_label_speaks_of() {
+    let world = World::new();
+    for types in ["build = true", "", "build = true\ncache = true"] {
+        world.build.write("layers/acme_one/other/file", "other");
+        world
+            .build
+            .write_layer_toml("other", &format!("{types}\n[metadata]\nn = inf\nd = 2024-01-02"));
+        world.export().expect("the label does not speak of it");
+    }
+    world
+        .build
+        .write_layer_toml("other", "launch = true\n[metadata]\nn = [-inf]");
+    let refused = world.export().expect_err("no label can hold it");
+    assert_eq!(
+        with_causes(&refused),
+        "marshall metadata: json: unsupported value: -Inf"
+    );
+}
+
+#[test]
+fn an_infinite_number_in_a_store_or_a_project_is_refused_and_in_the_old_bill_of_materials_where_it_is_written() {
+    let world = World::new();
+    world.build.write("layers/acme_one/store.toml", "metadata = {n = nan}");
+    let refused = world.export().expect_err("no label can hold it");
+    assert_eq!(with_causes(&refused), "marshall metadata: json: unsupported value: NaN");
+    // What is no table is dropped.
+    world.build.write("layers/acme_one/store.toml", "metadata = nan");
+    world.export().expect("there is nothing to hold");
+    let bom = "[[bom]]\nname = \"a\"\nmetadata = {n = inf}\n[[bom]]\nname = \"b\"\nmetadata = \"dropped\"\n";
+    let metadata = BuildMetadata::from_toml(bom).expect("it is well formed");
+    let label = |minor| {
+        metadata.to_label(
+            &LauncherVersion::default(),
+            PlatformApi::new(minor).expect("it is known"),
+        )
+    };
+    assert!(label(9).is_ok());
+    assert_eq!(label(8).unwrap_err().to_string(), "json: unsupported value: +Inf");
+    let project = ProjectMetadata::from_toml("source = {version = {n = -inf}}").expect("it is well formed");
+    assert_eq!(
+        project.to_label().unwrap_err().to_string(),
+        "json: unsupported value: -Inf"
+    );
+}
+
+#[test]
+fn a_cache_that_cannot_hold_an_infinite_number_stays_as_it_was() {
+    let world = World::new();
+    let dir = tempfile::tempdir().expect("there is room");
+    let fill = || {
+        let log = MemoryLog::default();
+        let analyzed = world.analyze(&log);
+        let export = world.build.open(&analyzed, &world.store, &world.store, &log);
+        let export = export.expect("all is there");
+        let cache = VolumeCache::open(dir.path()).expect("it is a directory");
+        export_cache(&export, &cache, &log)
+    };
+    fill().expect("there is room");
+    let before = fs::read(dir.path().join("committed/io.buildpacks.lifecycle.cache.metadata")).expect("it is there");
+    world.build.write("layers/acme_one/other/file", "other");
+    world
+        .build
+        .write_layer_toml("other", "cache = true\n[metadata]\nn = inf");
+    let refused = fill().expect_err("no JSON can hold it");
+    assert_eq!(
+        with_causes(&refused),
+        "setting cache metadata: json: unsupported value: +Inf"
+    );
+    let after = fs::read(dir.path().join("committed/io.buildpacks.lifecycle.cache.metadata")).expect("it is there");
+    assert_eq!(after, before);
 }

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use cnb_layers::cache::{Cache, CachedLayer, VolumeCache};
-use cnb_layers::metadata::{BuildpackLayers, CacheMetadata, Group, GroupBuildpack, LayerMetadata, LifecycleMetadata};
+use cnb_layers::metadata::{
+    BuildpackLayers, CacheMetadata, Data, Group, GroupBuildpack, LayerMetadata, LifecycleMetadata,
+};
 use cnb_layers::phase::{NoLog, PlatformApi};
 use cnb_layers::restore::{RestoreInputs, restore};
 use cnb_layers::{DiffId, LayerBuilder, LayerContent as _};
@@ -39,7 +41,7 @@ impl World {
         cache.add(&layer).expect("there is room");
         let known = LayerMetadata {
             sha: diff_id.to_string(),
-            data: json!({"k": "v"}),
+            data: Data::from(&json!({"k": "v"})),
             build: false,
             launch: false,
             cache: cached,

@@ -110,7 +110,7 @@ impl Build {
         };
         let analyzed = analyze(&inputs, source, target, access, log).expect("all is there");
         // Phases are separate processes: what counts is what the file holds.
-        Analyzed::from_toml(&analyzed.to_toml()).expect("it is what we wrote")
+        Analyzed::from_toml(&analyzed.to_toml().expect("TOML can hold it")).expect("it is what we wrote")
     }
 
     /// Opens an export, which has not begun yet.

@@ -124,7 +124,9 @@ pub(crate) fn write(inputs: &Inputs, analyzed: &Analyzed, log: &Logger) -> Resul
         log.debug("Run image info in analyzed metadata is: ");
         log.debug(describe(analyzed));
     }
-    let written = files::write(&inputs.analyzed, "analyzed", &analyzed.to_toml());
+    let text = analyzed.to_toml();
+    let text = text.map_err(|error| format!("failed to write analyzed file: {error}"));
+    let written = text.and_then(|text| files::write(&inputs.analyzed, "analyzed", &text));
     written.map_err(|problem| Failure::new(code::FAILED, problem))
 }
 

@@ -43,7 +43,8 @@ fn project_metadata_is_read_as_in_the_reference() {
             Err(error) => assert_eq!(expect["ok"], false, "{name}: {error}"),
             Ok(found) => {
                 assert_eq!(expect["ok"], true, "{name}");
-                let label: Value = serde_json::from_str(&found.to_label()).expect("a label is JSON");
+                let label: Value =
+                    serde_json::from_str(&found.to_label().expect("it has a place in JSON")).expect("a label is JSON");
                 assert_eq!(label, plain(&expect["value"]), "{name}");
             }
         }
