@@ -64,7 +64,7 @@ pub use analyzed::{Analyzed, AnalyzedImage, AnalyzedRunImage};
 pub use api::{ApiSet, ApiVersion, BUILDPACK_APIS, InvalidApiSet, InvalidApiVersion, PLATFORM_APIS};
 pub use builder_config::{BuildEnv, BuilderConfig, LifecycleSource, ModuleSource};
 pub use catalog::{Catalog, CatalogObject, ImageName, OwnerKind, PackageInfo, StoredBuildpack};
-pub use decode::{DecodeError, Fields, parse_toml};
+pub use decode::{DecodeError, Fields, parse_toml, toml_text};
 pub use descriptor::{BuildpackDescriptor, ExtensionDescriptor, ModuleDescriptor, ModuleInfo, Stack};
 pub use expand::{
     Considered, DescriptorMap, ExpandError, ExpandedGroup, GroupVisitor, Lookup, LookupError, Verdict, expand, walk,

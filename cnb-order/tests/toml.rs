@@ -3,7 +3,7 @@
 use cnb_order::{
     Analyzed, BuildPlan, BuildpackDescriptor, BuildpackPlan, DecodeError, DetectedGroup, Distro, Entry,
     ExtensionDescriptor, Fields, ModuleInfo, ModuleKind, Order, Plan, Require, RunImage, RunInfo, SystemBuildpacks,
-    Target, TargetData, TomlTable, go_toml, parse_toml,
+    Target, TargetData, TomlTable, go_toml, parse_toml, toml_text,
 };
 use serde_json::{Map, Value, json};
 use toml::value::Offset;
@@ -269,8 +269,29 @@ fn known(case: &Value, mut value: Value) -> Value {
 fn text(case: &Value) -> Option<String> {
     match case["text"].as_str() {
         Some(text) => Some(text.to_owned()),
-        None => String::from_utf8(base64(case["base64"].as_str().expect("text or base64"))).ok(),
+        None => toml_text(&bytes(case)).ok().map(str::to_owned),
     }
+}
+
+fn bytes(case: &Value) -> Vec<u8> {
+    base64(case["base64"].as_str().expect("text or base64"))
+}
+
+#[test]
+fn bytes_that_are_no_text_are_named_with_their_line() {
+    let cases = cases(include_str!("fixtures/toml/syntax.jsonl"));
+    let mut checked = 0;
+    for case in cases.iter().filter(|case| text(case).is_none()) {
+        let error = toml_text(&bytes(case)).unwrap_err().to_string();
+        // The reference names the key as well.
+        let expected = case["expect"]["error"].as_str().expect("an error");
+        let expected = expected.replace(" (last key \"a\")", "");
+        assert_eq!(error, expected, "{}", case["name"]);
+        checked += 1;
+    }
+    assert_eq!(checked, 4);
+    let second = toml_text(b"a = 1\nb = \"\xff\"").unwrap_err();
+    assert_eq!(second.to_string(), "toml: line 2: invalid UTF-8 byte: 0xff");
 }
 
 fn base64(text: &str) -> Vec<u8> {

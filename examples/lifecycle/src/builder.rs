@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cnb_build::{BuildInputs, BuildMetadata};
 use cnb_detect::{HostRunner, ModuleStore, os_text};
-use cnb_order::{ApiVersion, DetectedGroup, Plan};
+use cnb_order::{ApiVersion, DetectedGroup, Plan, toml_text};
 
 use crate::detector::{
     PhaseLog, Timer, base_environment, base_target, check_group_apis, read_analyzed, temp_dir, write,
@@ -80,6 +80,6 @@ pub(crate) fn build(
 fn read<T>(path: &Path, what: &str, parse: impl Fn(&str) -> Result<T, cnb_order::DecodeError>) -> Result<T, Failure> {
     let failed = |reason: String| Failure::because(code::FAILED, &format!("read {what} file"), reason);
     let bytes = fs::read(path).map_err(|error| failed(format!("open {}: {}", path.display(), os_text(&error))))?;
-    let text = String::from_utf8(bytes).map_err(|_| failed("toml: invalid UTF-8".to_owned()))?;
-    parse(&text).map_err(|error| failed(error.to_string()))
+    let parsed = toml_text(&bytes).and_then(parse);
+    parsed.map_err(|error| failed(error.to_string()))
 }

@@ -8,7 +8,7 @@ use cnb_detect::{
     ModuleStore, os_text,
 };
 use cnb_layers::phase;
-use cnb_order::{Analyzed, ApiVersion, Entry, ModuleKind, Order, RunInfo, SystemBuildpacks};
+use cnb_order::{Analyzed, ApiVersion, Entry, ModuleKind, Order, RunInfo, SystemBuildpacks, toml_text};
 
 use crate::env::Env;
 use crate::failure::{Failure, code};
@@ -179,7 +179,8 @@ pub(crate) fn base_target(analyzed: &Analyzed) -> BaseTarget {
 fn read_text(path: &Path) -> Result<String, (std::io::ErrorKind, String)> {
     let bytes =
         fs::read(path).map_err(|error| (error.kind(), format!("open {}: {}", path.display(), os_text(&error))))?;
-    String::from_utf8(bytes).map_err(|_| (std::io::ErrorKind::InvalidData, "toml: invalid UTF-8".to_owned()))
+    let text = toml_text(&bytes).map_err(|error| (std::io::ErrorKind::InvalidData, error.to_string()))?;
+    Ok(text.to_owned())
 }
 
 /// Reads analyzed.toml; a missing file is a warning.

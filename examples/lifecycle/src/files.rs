@@ -6,6 +6,7 @@ use std::path::Path;
 
 use cnb_layers::metadata::{Analyzed, DecodeError, Group, ProjectMetadata, RunToml, StackToml};
 use cnb_layers::phase::os_error_text;
+use cnb_order::toml_text;
 
 use crate::failure::{Failure, code};
 use crate::logger::Logger;
@@ -14,7 +15,7 @@ use crate::logger::Logger;
 fn read<T>(path: &Path, what: &str, parse: impl Fn(&str) -> Result<T, DecodeError>) -> Result<Option<T>, String> {
     match fs::read(path) {
         Ok(bytes) => {
-            let parsed = parse(&String::from_utf8_lossy(&bytes));
+            let parsed = toml_text(&bytes).map_err(DecodeError::from).and_then(parse);
             parsed
                 .map(Some)
                 .map_err(|error| format!("failed to read {what} file: {error}"))
@@ -130,4 +131,36 @@ pub(crate) fn check_buildpack_apis(group: &Group) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> String {
+        let dir = tempfile::tempdir().expect("there is room");
+        let path = dir.path().join("group.toml");
+        fs::write(&path, bytes).expect("there is room");
+        group(&path).map_or_else(|failure| failure.message, |group| format!("{group:?}"))
+    }
+
+    #[test]
+    fn a_group_that_is_no_text_or_holds_wrong_types_is_refused_with_the_line() {
+        for (bytes, problem) in [
+            (b"# \xff\n".as_slice(), "toml: line 1: invalid UTF-8 byte: 0xff"),
+            (
+                b"[[group]]\nid = 1\n",
+                "toml: line 2 (last key \"group.id\"): incompatible types: TOML value has type int64; destination has type string",
+            ),
+            (
+                b"[[group]]\nhomepage = 1\n",
+                "toml: line 2 (last key \"group.homepage\"): incompatible types: TOML value has type int64; destination has type string",
+            ),
+        ] {
+            assert_eq!(refused(bytes), format!("failed to read group file: {problem}"));
+        }
+        assert!(refused(b"[[group]]\noptional = \"x\"\n").contains("(last key \"group.optional\")"));
+        // What nobody asks for may be any number.
+        assert!(refused(b"x = inf\n").starts_with("Group"));
+    }
 }
