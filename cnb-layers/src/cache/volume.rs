@@ -89,7 +89,7 @@ impl Cache for VolumeCache {
             file.read_to_end(&mut bytes).map(|_| bytes)
         });
         match read {
-            Ok(bytes) => Ok(first_document(&bytes)),
+            Ok(bytes) => Ok(CacheMetadata::from_start(&bytes).unwrap_or_default()),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
                 Ok(CacheMetadata::default())
             }
@@ -200,15 +200,6 @@ fn open_file(path: &Path) -> io::Result<File> {
         let problem = format!("{} is not a regular file", path.display());
         Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
     }
-}
-
-/// Reads the JSON document at the start of a file; what follows it does not matter, as to the reference.
-fn first_document(bytes: &[u8]) -> CacheMetadata {
-    let mut documents = serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>();
-    let first = documents.next().and_then(Result::ok);
-    first
-        .and_then(|first| CacheMetadata::from_json(&first.to_string()).ok())
-        .unwrap_or_default()
 }
 
 /// Removes a file or a directory with everything in it; missing is fine.

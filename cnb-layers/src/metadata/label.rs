@@ -279,8 +279,18 @@ impl LayerMetadata {
 impl CacheMetadata {
     /// Reads the JSON text of a cache's metadata.
     pub fn from_json(text: &str) -> Result<Self, DecodeError> {
-        let value = decode::json(text)?;
-        let fields = Object::of(&value, "the cache metadata")?;
+        Self::read(&decode::json(text)?)
+    }
+
+    /// Reads the JSON value that a file starts with; what follows it does not matter, as to the reference. Bytes that
+    /// are no text count as unknown characters.
+    pub(crate) fn from_start(bytes: &[u8]) -> Option<Self> {
+        let first = decode::first_json(&String::from_utf8_lossy(bytes))?;
+        Self::read(&first).ok()
+    }
+
+    fn read(value: &Value) -> Result<Self, DecodeError> {
+        let fields = Object::of(value, "the cache metadata")?;
         Ok(Self {
             sbom: fields
                 .table("sbom")?
@@ -432,6 +442,16 @@ mod tests {
         ] {
             assert!(LifecycleMetadata::from_label(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_of_a_cache_may_hold_half_characters_and_go_on_behind_its_value() {
+        for name in [b"\\ud800".as_slice(), b"\xff"] {
+            let bytes = [b"{\"buildpacks\":[{\"key\":\"", name, b"\"}]} [".as_slice()].concat();
+            let metadata = CacheMetadata::from_start(&bytes).expect("it starts well");
+            assert_eq!(metadata.buildpacks.expect("there is one")[0].key, "\u{fffd}");
+        }
+        assert_eq!(CacheMetadata::from_start(b"{\"buildpacks\":"), None);
     }
 
     #[test]
