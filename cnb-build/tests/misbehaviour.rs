@@ -99,7 +99,7 @@ fn a_wrong_type_is_named_with_file_and_line() {
         "deps.toml",
         "[types]\nlaunch = 'yes'",
         "failed to process buildpack layer: failed to decode layer metadata file: toml: line 2 (last key \"types.launch\"): \
-         incompatible types: TOML value has type string; destination has type bool in <root>/layers/acme_node/deps.toml",
+         incompatible types: TOML value has type string; destination has type boolean in <root>/layers/acme_node/deps.toml",
     );
 }
 

@@ -196,7 +196,7 @@ fn a_broken_descriptor_is_named_with_file_and_line() {
     check(
         "api = '0.10'\n[buildpack]\nid = 'acme/node'\nclear-env = 'no'\n",
         &format!(
-            "toml: line 4 (last key \"buildpack.clear-env\"): incompatible types: TOML value has type string; destination has type bool {path}"
+            "toml: line 4 (last key \"buildpack.clear-env\"): incompatible types: TOML value has type string; destination has type boolean {path}"
         ),
     );
     check(

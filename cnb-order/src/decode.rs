@@ -178,7 +178,7 @@ impl<'a> Fields<'a> {
         match self.value(key) {
             None => Ok(false),
             Some(Value::Boolean(flag)) => Ok(*flag),
-            Some(value) => Err(self.wrong(key, value, "bool")),
+            Some(value) => Err(self.wrong(key, value, "boolean")),
         }
     }
 

@@ -299,6 +299,40 @@ mod tests {
     }
 
     #[test]
+    fn what_an_old_bill_of_materials_says_is_a_table_or_null() {
+        for (metadata, written) in [
+            ("{k = 1}", "{\"k\":1}"),
+            ("{}", "{}"),
+            ("\"x\"", "null"),
+            ("[1]", "null"),
+        ] {
+            let label = label(&format!("[[bom]]\nname = \"n\"\nmetadata = {metadata}\n"), 8);
+            let expected = format!("{{\"bom\":[{{\"name\":\"n\",\"metadata\":{written},\"buildpack\":");
+            assert!(label.starts_with(&expected), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_is_an_error_also_where_the_label_does_not_hold_the_value() {
+        for (text, key, found, wanted) in [
+            ("[[buildpacks]]\napi = 1\n", "buildpacks.api", "int64", "string"),
+            (
+                "[[extensions]]\nextension = \"x\"\n",
+                "extensions.extension",
+                "string",
+                "boolean",
+            ),
+            ("[[processes]]\nargs = \"x\"\n", "processes.args", "string", "slice"),
+        ] {
+            let problem = format!("TOML value has type {found}; destination has type {wanted}");
+            assert_eq!(
+                BuildMetadata::from_toml(text).unwrap_err().to_string(),
+                format!("toml: line 2 (last key \"{key}\"): incompatible types: {problem}")
+            );
+        }
+    }
+
+    #[test]
     fn labels_and_slices_are_for_the_exporter_only() {
         let metadata = BuildMetadata::from_toml(METADATA).expect("it is well formed");
         assert_eq!(metadata.labels, [("k".to_owned(), "v".to_owned())]);
