@@ -1,15 +1,20 @@
 //! The TOML reader against the `toml` crate's, and what it says of broken texts.
 
-use cnb_order::{BuildpackDescriptor, Order, parse_toml};
+use cnb_order::{BuildpackDescriptor, Order, TomlTable, go_toml, parse_toml};
 use proptest::prelude::*;
+use toml::value::Offset;
 use toml::{Table, Value};
 
-/// Gives times without seconds the seconds that the reader here gives them.
+/// Gives times the form that the reader here gives them: with seconds, without a fraction of nothing, `Z` for no offset.
 fn complete(value: &mut Value) {
     match value {
         Value::Datetime(datetime) => {
             if let Some(time) = &mut datetime.time {
                 time.second.get_or_insert(0);
+                time.nanosecond = time.nanosecond.filter(|nanosecond| *nanosecond != 0);
+            }
+            if datetime.offset == Some(Offset::Custom { minutes: 0 }) {
+                datetime.offset = Some(Offset::Z);
             }
         }
         Value::Array(list) => list.iter_mut().for_each(complete),
@@ -171,4 +176,19 @@ fn a_wrong_type_is_found_on_its_line() {
         "toml: line 6 (last key \"buildpack.exec-env\"): incompatible types: TOML value has type map[string]any; destination \
          has type string"
     );
+}
+
+#[test]
+fn a_time_is_written_without_needless_zeros_and_with_z_for_no_offset() {
+    for (read, written) in [
+        ("1979-05-27T07:32:00.000Z", "1979-05-27T07:32:00Z"),
+        ("1979-05-27 07:32:00.120000+00:00", "1979-05-27T07:32:00.12Z"),
+        ("1979-05-27t07:32:00-00:00", "1979-05-27T07:32:00Z"),
+        ("1979-05-27T07:32:00.000000", "1979-05-27T07:32:00"),
+        ("1979-05-27T07:32:00.500+01:30", "1979-05-27T07:32:00.5+01:30"),
+        ("07:32:00.000", "07:32:00"),
+    ] {
+        let table = parse_toml(&format!("t = {read}\n")).expect("it is a time");
+        assert_eq!(go_toml(&TomlTable::from(&table)), format!("t = {written}\n"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Strings, numbers, booleans, dates and times.
 
 use toml::Value;
-use toml::value::Datetime;
+use toml::value::{Datetime, Offset};
 
 use super::{Broken, Reader, is_control};
 
@@ -162,6 +162,11 @@ impl Reader<'_> {
                 return Err(invalid());
             }
             time.second.get_or_insert(0);
+            // An instant has one text: no fraction of nothing, and `Z` where the offset is none.
+            time.nanosecond = time.nanosecond.filter(|nanosecond| *nanosecond != 0);
+        }
+        if datetime.offset == Some(Offset::Custom { minutes: 0 }) {
+            datetime.offset = Some(Offset::Z);
         }
         Ok(Value::Datetime(datetime))
     }
