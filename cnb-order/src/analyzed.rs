@@ -40,10 +40,6 @@ pub struct AnalyzedRunImage {
 
 impl TargetData {
     pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, DecodeError> {
-        let mut arch_variant = fields.text("arch-variant")?;
-        if arch_variant.is_empty() {
-            arch_variant = fields.text("variant")?;
-        }
         let distro = match fields.table("distro")? {
             Some(distro) => Some(Distro {
                 name: distro.text("name")?,
@@ -55,7 +51,7 @@ impl TargetData {
             id: fields.text("id")?,
             os: fields.text("os")?,
             arch: fields.text("arch")?,
-            arch_variant,
+            arch_variant: fields.text("arch-variant")?,
             distro,
         })
     }
