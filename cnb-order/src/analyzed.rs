@@ -1,8 +1,7 @@
 //! analyzed.toml: what the analyze phase found out.
 
-use toml::{Table, Value};
-
 use crate::decode::{DecodeError, Fields, parse_toml};
+use crate::lifecycle_metadata;
 use crate::{Distro, TargetData, TomlTable, TomlValue, go_toml};
 
 /// The content of analyzed.toml as far as detect, build and generate use it; the rest is carried along.
@@ -14,8 +13,8 @@ pub struct Analyzed {
     pub build_image: Option<AnalyzedImage>,
     /// The run image.
     pub run_image: Option<AnalyzedRunImage>,
-    /// The lifecycle metadata of the previous image, as in the file.
-    pub metadata: Option<Table>,
+    /// The lifecycle metadata of the previous image, as it is written: what no phase knows is left out.
+    pub metadata: Option<TomlTable>,
 }
 
 /// An image by reference.
@@ -104,12 +103,12 @@ impl Analyzed {
             }),
             None => None,
         };
-        fields.table("metadata")?;
+        let metadata = fields.table("metadata")?;
         Ok(Self {
             image: image("image")?,
             build_image: image("build-image")?,
             run_image,
-            metadata: fields.value("metadata").and_then(Value::as_table).cloned(),
+            metadata: metadata.as_ref().map(lifecycle_metadata::read).transpose()?,
         })
     }
 
@@ -119,25 +118,6 @@ impl Analyzed {
             .as_ref()
             .and_then(|run| run.target.clone())
             .unwrap_or_default()
-    }
-
-    /// Returns the lifecycle metadata with the parts that are always written.
-    fn full_metadata(&self) -> Table {
-        let mut metadata = self.metadata.clone().unwrap_or_default();
-        for (part, keys) in [
-            ("config", ["sha"].as_slice()),
-            ("launcher", &["sha"]),
-            ("process-types", &["sha"]),
-            ("run-image", &["top-layer", "reference"]),
-        ] {
-            let part = metadata.entry(part).or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(part) = part {
-                for key in keys {
-                    part.entry(*key).or_insert_with(|| Value::String(String::new()));
-                }
-            }
-        }
-        metadata
     }
 
     /// Writes the text of analyzed.toml.
@@ -150,7 +130,10 @@ impl Analyzed {
         if let Some(build) = &self.build_image {
             document = document.with("build-image", image(build));
         }
-        document = document.with("metadata", ordered(&Value::Table(self.full_metadata())));
+        document = document.with(
+            "metadata",
+            TomlValue::Table(self.metadata.clone().unwrap_or_else(lifecycle_metadata::none)),
+        );
         if let Some(run) = &self.run_image {
             let mut table = TomlTable::new()
                 .text("reference", &run.reference)
@@ -165,55 +148,4 @@ impl Analyzed {
         }
         go_toml(&document)
     }
-}
-
-/// The keys of the lifecycle metadata in the order in which they are written; all others follow in byte order.
-const ORDER: [&str; 12] = [
-    "key",
-    "version",
-    "sha",
-    "metadata",
-    "build",
-    "launch",
-    "cache",
-    "top-layer",
-    "reference",
-    "image",
-    "app",
-    "sbom",
-];
-
-/// Puts the keys of all tables in the reference's order; free-form data and the names of layers stay in byte order.
-fn ordered(value: &Value) -> TomlValue {
-    match value {
-        Value::Table(table) => {
-            let rank = |key: &str| ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
-            let mut fields: Vec<_> = table.iter().collect();
-            fields.sort_by_key(|(key, _)| (rank(key), key.as_str()));
-            let add = |table: TomlTable, (key, value): (&String, &Value)| {
-                let value = match (key.as_str(), value) {
-                    ("metadata", value) => TomlValue::from(value),
-                    ("layers", Value::Table(layers)) => TomlValue::Table(layers_of(layers)),
-                    (_, value) => ordered(value),
-                };
-                table.with(key, value)
-            };
-            TomlValue::Table(fields.into_iter().fold(TomlTable::new(), add))
-        }
-        Value::Array(list) => TomlValue::List(list.iter().map(ordered).collect()),
-        value => TomlValue::from(value),
-    }
-}
-
-/// The layers of one buildpack, each with all of its flags.
-fn layers_of(layers: &Table) -> TomlTable {
-    layers.iter().fold(TomlTable::new(), |all, (name, layer)| {
-        let mut layer = layer.clone();
-        if let Value::Table(layer) = &mut layer {
-            for flag in ["build", "launch", "cache"] {
-                layer.entry(flag).or_insert(Value::Boolean(false));
-            }
-        }
-        all.with(name, ordered(&layer))
-    })
 }

@@ -49,6 +49,7 @@ mod group;
 mod id;
 mod known_keys;
 mod labels;
+mod lifecycle_metadata;
 mod order;
 mod os_release;
 mod package_config;
