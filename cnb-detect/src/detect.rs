@@ -14,7 +14,7 @@ use crate::one_run::{DetectRun, Prepared, prepare};
 use crate::plan::has_buildpack;
 use crate::{
     ApiError, BaseTarget, Candidate, DetectError, Environment, Explanation, Level, Log, MemoryLog, ModuleStore, Runner,
-    resolve_plan,
+    os_text, resolve_plan,
 };
 
 /// What detection works on.
@@ -195,17 +195,21 @@ impl Detection<'_> {
         let finished: Vec<(String, DetectRun)> = std::thread::scope(|scope| {
             let started: Vec<_> = ready
                 .into_iter()
-                .map(|(key, run)| (key, scope.spawn(move || run.run(runner))))
+                .map(|(key, run)| {
+                    let thread = std::thread::Builder::new().spawn_scoped(scope, move || run.run(runner));
+                    (key, thread)
+                })
                 .collect();
             started
                 .into_iter()
                 .map(|(key, thread)| {
-                    (
-                        key,
-                        thread
+                    let run = match thread {
+                        Ok(thread) => thread
                             .join()
                             .unwrap_or_else(|_| DetectRun::failed("the runner panicked")),
-                    )
+                        Err(error) => DetectRun::failed(format!("start a thread: {}", os_text(&error))),
+                    };
+                    (key, run)
                 })
                 .collect()
         });
@@ -227,7 +231,7 @@ impl Detection<'_> {
                 if !text.is_empty() {
                     self.buffer
                         .log(level, &format!("======== {what}: {} ========", entry.full_name()));
-                    self.buffer.log(level, text);
+                    self.buffer.shared(level, text);
                 }
             }
         }

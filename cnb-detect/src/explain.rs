@@ -82,7 +82,7 @@ impl ModuleOutcome {
                     } else if run.error.starts_with("toml: ") {
                         format!("its build plan is not well formed: {}", run.error)
                     } else {
-                        run.error.clone()
+                        run.error.to_string()
                     },
                 },
                 code => ModuleVerdict::Failed { code },

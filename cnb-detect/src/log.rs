@@ -1,5 +1,7 @@
 //! What users read while a phase runs.
 
+use std::sync::Arc;
+
 /// How important a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -33,7 +35,7 @@ pub struct Record {
     /// Whether it is shown at every level.
     pub always: bool,
     /// The text, without prefix.
-    pub text: String,
+    pub text: Arc<str>,
     /// Whether the text is what a program printed: shown at every level as it is.
     pub raw: bool,
 }
@@ -53,6 +55,16 @@ impl MemoryLog {
     /// Returns all lines.
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// Keeps a text as [`Log::log`] does, without a copy of it.
+    pub(crate) fn shared(&mut self, level: Level, text: &Arc<str>) {
+        self.records.push(Record {
+            level,
+            always: false,
+            text: Arc::clone(text),
+            raw: false,
+        });
     }
 
     /// Returns what a user who asked for `level` sees, without colours.
@@ -95,7 +107,7 @@ impl Log for MemoryLog {
         self.records.push(Record {
             level,
             always: false,
-            text: text.to_owned(),
+            text: text.into(),
             raw: false,
         });
     }
@@ -104,17 +116,17 @@ impl Log for MemoryLog {
         self.records.push(Record {
             level,
             always: true,
-            text: text.to_owned(),
+            text: text.into(),
             raw: false,
         });
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes).into_owned();
+        let text = String::from_utf8_lossy(bytes);
         self.records.push(Record {
             level: Level::Info,
             always: true,
-            text,
+            text: text.into(),
             raw: true,
         });
     }

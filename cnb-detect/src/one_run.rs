@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cnb_order::{ApiVersion, BuildPlan, Entry, ModuleDescriptor, ModuleKind, parse_toml};
 
@@ -20,8 +21,9 @@ const MOST_OUTPUT: usize = 10 << 20;
 pub(crate) struct DetectRun {
     /// 0 passed, 100 declined, -1 an error described by `error`, all else an error of the module's own.
     pub code: i32,
-    pub output: String,
-    pub error: String,
+    /// Shared with the log, which has it again for every group.
+    pub output: Arc<str>,
+    pub error: Arc<str>,
     pub plan: BuildPlan,
 }
 
@@ -29,7 +31,7 @@ impl DetectRun {
     pub(crate) fn failed(error: impl Into<String>) -> Self {
         Self {
             code: -1,
-            error: error.into(),
+            error: Arc::from(error.into()),
             ..Self::default()
         }
     }
@@ -160,20 +162,20 @@ impl Ready {
     pub(crate) fn run(self, runner: &dyn Runner) -> DetectRun {
         let mut output = Captured::new(MOST_OUTPUT);
         let exit = runner.run(&self.command, &mut output);
-        let output = output.into_text();
+        let output = Arc::from(output.into_text());
         let (code, error) = match exit {
             Ok(Exit::Code(0)) => {
                 return match read_plan(&self.plan_path).and_then(|plan| check(self.kind, &self.id, plan)) {
                     Ok(plan) => DetectRun {
                         code: 0,
                         output,
-                        error: String::new(),
+                        error: Arc::default(),
                         plan,
                     },
                     Err(error) => DetectRun {
                         code: -1,
                         output,
-                        error,
+                        error: error.into(),
                         plan: BuildPlan::default(),
                     },
                 };
@@ -185,7 +187,7 @@ impl Ready {
         DetectRun {
             code,
             output,
-            error,
+            error: error.into(),
             plan: BuildPlan::default(),
         }
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::RwLock;
 use std::time::Duration;
 
-use cnb_detect::{DetectInputs, HostRunner, Level, MemoryLog, ModuleStore, check_apis, detect};
+use cnb_detect::{
+    DetectInputs, Exit, HostRunner, Level, Log, MemoryLog, ModuleStore, ScriptedRunner, check_apis, detect,
+};
 use cnb_order::{Entry, Group, Order};
 
 /// A child forked while another thread writes a program would keep that program busy: writers write, readers run.
@@ -203,4 +205,43 @@ fn a_broken_descriptor_is_named_with_file_and_line() {
         "api = '0.99'\n[buildpack]\nid = 'acme/node'\n",
         "failed to set API for Buildpack 'acme/node@1': buildpack API version '0.99' is incompatible with the lifecycle",
     );
+}
+
+/// Where the long texts of a log are in memory.
+#[derive(Default)]
+struct Places(Vec<*const u8>);
+
+impl Log for Places {
+    fn log(&mut self, level: Level, text: &str) {
+        self.always(level, text);
+    }
+
+    fn always(&mut self, _: Level, text: &str) {
+        if text.len() > 1000 {
+            self.0.push(text.as_ptr());
+        }
+    }
+
+    fn raw(&mut self, _: &[u8]) {}
+}
+
+#[test]
+fn the_output_of_a_module_is_kept_once_however_many_groups_show_it() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = root.path();
+    write(root, "", 0o644);
+    let order = Order {
+        groups: vec![order().groups.remove(0); 60],
+        extensions: Vec::new(),
+    };
+    let runner = ScriptedRunner::new(|_, output| {
+        output.write(&[b'x'; 8000]);
+        Ok(Exit::Code(1))
+    });
+    let modules = ModuleStore::new(root.join("buildpacks"), root.join("extensions"));
+    let inputs = DetectInputs::new(root.join("app"), root.join("platform"), root.to_owned());
+    let mut places = Places::default();
+    detect(&order, &inputs, &modules, &runner, &mut places).expect_err("the module fails");
+    assert_eq!(places.0.len(), 60);
+    assert!(places.0.iter().all(|place| *place == places.0[0]));
 }
