@@ -119,8 +119,8 @@ fn check_buildpack_apis(metadata: &LaunchMetadata) -> Result<(), String> {
     for (id, api) in &metadata.buildpacks {
         match api.parse::<ApiVersion>() {
             Err(_) => return Err(format!("failed to parse buildpack API '<nil>' for buildpack '{id}'")),
-            Ok(api) if BUILDPACK_APIS.supports(api) => {}
-            Ok(api) => {
+            Ok(version) if BUILDPACK_APIS.supports(version) => {}
+            Ok(_) => {
                 return Err(format!(
                     "failed to set API for buildpack '{id}': buildpack API version '{api}' is incompatible with the lifecycle"
                 ));

@@ -194,3 +194,24 @@ fn shell_processes_run_as_in_the_reference() {
 fn mixtures_run_as_in_the_reference() {
     check_all("generated.json", check);
 }
+
+#[test]
+fn an_unsupported_buildpack_api_is_named_as_it_is_written() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = tempfile::tempdir().expect("a temporary directory");
+    fs::create_dir(root.path().join("config")).expect("a directory");
+    for api in ["0.", "1", "v0.2"] {
+        let text = format!("[[buildpacks]]\nid = 'a'\nversion = '1'\napi = '{api}'\n");
+        fs::write(root.path().join("config/metadata.toml"), text).expect("a file");
+        let output = Command::new(env!("CARGO_BIN_EXE_launcher"))
+            .arg("true")
+            .env("CNB_PLATFORM_API", "0.12")
+            .env("CNB_LAYERS_DIR", root.path())
+            .env("CNB_NO_COLOR", "true")
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let version = format!("buildpack API version '{api}' is incompatible with the lifecycle");
+        assert!(said.contains(&version), "{said}");
+    }
+}
