@@ -162,23 +162,38 @@ impl Logger {
         }
     }
 }
-/// Removes the sequences that change the colour of text.
+/// Removes the sequences that control a terminal, up to the letter or `@` that ends each of them.
 fn without_colours(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("\u{1b}[") {
         let (before, sequence) = rest.split_at(at);
         plain.push_str(before);
-        let parameters = sequence[2..]
-            .bytes()
-            .take_while(|byte| byte.is_ascii_digit() || *byte == b';')
-            .count();
-        rest = if let Some(behind) = sequence[2 + parameters..].strip_prefix('m') {
-            behind
+        let parameters = sequence[2..].trim_start_matches(|c: char| matches!(c, '0'..='?'));
+        rest = if parameters.starts_with(|c: char| c.is_ascii_alphabetic() || c == '@') {
+            &parameters[1..]
         } else {
             plain.push_str(&sequence[..2]);
             &sequence[2..]
         };
     }
     plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_colours_all_sequences_that_control_a_terminal_go() {
+        for (text, plain) in [
+            ("\u{1b}[2Kx", "x"),
+            ("a\u{1b}[31;1mb\u{1b}[0mc", "abc"),
+            ("\u{1b}[?25lx\u{1b}[1@y", "xy"),
+            ("\u{1b}[1", "\u{1b}[1"),
+            ("\u{1b}[12é", "\u{1b}[12é"),
+        ] {
+            assert_eq!(without_colours(text), plain);
+        }
+    }
 }
