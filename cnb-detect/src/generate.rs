@@ -440,7 +440,7 @@ fn check_config(path: &Path) -> Result<bool, GenerateError> {
             continue;
         };
         for name in side
-            .list("args", |arg| arg.text("name"))
+            .list("args", |arg| arg.text("value").and_then(|_| arg.text("name")))
             .map_err(wrong)?
             .unwrap_or_default()
         {

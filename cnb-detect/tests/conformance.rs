@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use cnb_detect::{
-    ApiError, BaseTarget, DetectInputs, Environment, Exit, GenerateInputs, Generated, MemoryLog, ModuleStore,
-    ModuleVerdict, ScriptedRunner, check_apis, detect, generate,
+    ApiError, BaseTarget, DetectInputs, Environment, Exit, GenerateError, GenerateInputs, Generated, MemoryLog,
+    ModuleStore, ModuleVerdict, ScriptedRunner, check_apis, detect, generate,
 };
 use cnb_order::{
     Analyzed, AnalyzedRunImage, ApiVersion, Entry, Group, Lookup as _, ModuleKind, Order, Plan, RunInfo, TargetData,
@@ -116,7 +116,11 @@ fn a_descriptor_is_found_by_kind_id_and_version() {
 }
 
 /// Runs generate with extensions that write these files.
-fn generated(files: &'static [(&'static str, &'static str)], plan: &str) -> Generated {
+fn generated(files: &[(&str, &str)], plan: &str) -> Generated {
+    try_generated(files, plan).expect("all is well")
+}
+
+fn try_generated(files: &[(&str, &str)], plan: &str) -> Result<Generated, GenerateError> {
     let root = tempfile::tempdir().expect("a temporary directory");
     let root = root.path();
     let mut ids: Vec<&str> = files
@@ -168,7 +172,6 @@ fn generated(files: &'static [(&'static str, &'static str)], plan: &str) -> Gene
         &runner,
         &mut MemoryLog::new(),
     )
-    .expect("all is well")
 }
 
 fn run_image(files: &'static [(&'static str, &'static str)]) -> (String, String, bool) {
@@ -221,4 +224,16 @@ fn an_extension_meets_all_it_was_asked_for_whatever_it_says_of_unmet_ones() {
         .map(|entry| entry.requires[0].name.as_str())
         .collect();
     assert_eq!(names, ["z"]);
+}
+
+#[test]
+fn both_parts_of_a_build_argument_are_texts() {
+    let files = [("A/extend-config.toml", "[[run.args]]\nname = 'x'\nvalue = 1\n")];
+    let error = try_generated(&files, "").expect_err("a number is no text");
+    assert_eq!(
+        error.to_string(),
+        "reading extend config: toml: line 3 (last key \"run.args.value\"): incompatible types: TOML value has type int64; \
+         destination has type string"
+    );
+    assert_eq!(error.exit_code(), 92);
 }
