@@ -83,12 +83,7 @@ pub fn build(
     log: &mut dyn Log,
 ) -> Result<BuildMetadata, BuildError> {
     let sbom_dir = inputs.layers_dir.join("sbom");
-    match fs::remove_dir_all(&sbom_dir) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound) => {
-            return Err(BuildError::file("remove", sbom_dir)(error));
-        }
-        _ => {}
-    }
+    remove_all(&sbom_dir).map_err(BuildError::file("remove", &sbom_dir))?;
     let mut phase = Phase {
         inputs,
         modules,
@@ -141,6 +136,19 @@ pub fn build(
         slices: gathered.slices,
         default_process_type,
     })
+}
+
+/// Removes whatever is there, if anything.
+fn remove_all(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn write_legacy(directory: &Path, bom: &[BomEntry]) -> Result<(), BuildError> {

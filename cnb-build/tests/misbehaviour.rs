@@ -238,3 +238,28 @@ fn an_unsupported_api_is_refused_before_anything_runs() {
         "failed to parse buildpack API 'next' for buildpack 'a@1'"
     );
 }
+
+#[test]
+fn a_file_where_the_sbom_directory_goes_is_removed() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = root.path();
+    fs::create_dir(root.join("layers")).expect("a directory");
+    fs::write(root.join("layers/sbom"), "").expect("a file");
+    let inputs = BuildInputs::new(
+        root.join("layers"),
+        root.join("app"),
+        root.join("platform"),
+        root.to_owned(),
+    );
+    let modules = ModuleStore::new(root.join("buildpacks"), root.join("extensions"));
+    build(
+        &DetectedGroup::default(),
+        Plan::default(),
+        &inputs,
+        &modules,
+        &HostRunner::default(),
+        &mut MemoryLog::new(),
+    )
+    .expect("nothing is to be built");
+    assert!(root.join("layers/sbom/launch/sbom.legacy.json").is_file());
+}
