@@ -422,12 +422,20 @@ fn read(path: &Path) -> Result<Option<String>, BuildError> {
     }
 }
 
+/// Returns what is in a directory; nothing when a buildpack removed it.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<fs::DirEntry>, BuildError> {
+    let found = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found.and_then(Iterator::collect),
+    };
+    found.map_err(BuildError::file("open", directory))
+}
+
 /// Reads the metadata of all layers in byte order of the file names, and renames the directories of those that are for
 /// nothing.
 fn read_layers(directory: &Path) -> Result<Vec<(String, LayerMetadata)>, BuildError> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(BuildError::file("open", directory))? {
-        let entry = entry.map_err(BuildError::file("open", directory))?;
+    for entry in entries(directory)? {
         let is_directory = entry
             .file_type()
             .map_err(BuildError::file("lstat", entry.path()))?

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::build::entries;
 use crate::{BuildError, LayerMetadata};
 
 /// A format of SBOM files.
@@ -69,9 +70,8 @@ pub(crate) fn any(layers: &Path) -> Result<bool, BuildError> {
 
 fn names(layers: &Path) -> Result<Vec<String>, BuildError> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(layers).map_err(BuildError::file("open", layers))? {
-        let name = entry.map_err(BuildError::file("open", layers))?.file_name();
-        if let Ok(name) = name.into_string()
+    for entry in entries(layers)? {
+        if let Ok(name) = entry.file_name().into_string()
             && let Some(middle) = name.find(".sbom.")
             && name[middle + ".sbom".len()..]
                 .strip_suffix(".json")

@@ -263,3 +263,9 @@ fn a_file_where_the_sbom_directory_goes_is_removed() {
     .expect("nothing is to be built");
     assert!(root.join("layers/sbom/launch/sbom.legacy.json").is_file());
 }
+
+#[test]
+fn a_program_that_removes_its_layers_directory_has_no_layers() {
+    let (failure, _) = run("#!/bin/sh\nrm -rf \"$1\"\n", 0o755, &HostRunner::default());
+    assert!(failure.is_none(), "{failure:?}");
+}
