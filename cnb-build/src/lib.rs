@@ -43,6 +43,7 @@ mod error;
 pub mod launch;
 mod launch_toml;
 mod layer;
+mod media_type;
 mod metadata;
 mod process;
 mod sbom;

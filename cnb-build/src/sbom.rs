@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::build::entries;
-use crate::{BuildError, LayerMetadata};
+use crate::{BuildError, LayerMetadata, media_type};
 
 /// A format of SBOM files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,15 +138,8 @@ pub(crate) fn find(
 
 fn check_declared(format: SbomFormat, declared: &[String]) -> Result<(), String> {
     for declared in declared {
-        let media_type = declared
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        if media_type.is_empty() {
-            return Err("parsing declared media type: mime: no media type".to_owned());
-        }
+        let media_type =
+            media_type::parse(declared).map_err(|error| format!("parsing declared media type: {error}"))?;
         if media_type == format.media_type() {
             return Ok(());
         }
