@@ -10,6 +10,7 @@ use cnb_order::{
 };
 
 use crate::dockerfile::Dockerfile;
+use crate::one_run::is_missing;
 use crate::{
     BaseTarget, Command, Environment, Exit, Level, Log, ModuleStore, Output, RunError, Runner, TempDir, os_text,
     read_written,
@@ -215,7 +216,7 @@ impl Generator<'_> {
         self.debug("Running generate command");
         let root = self.modules.root(extension);
         let program = root.join("bin").join("generate");
-        if program.symlink_metadata().is_ok() {
+        if !is_missing(&program) {
             self.run(extension, &descriptor, program, &directory, &plan_path)?;
             self.debug("Reading output files");
         } else {

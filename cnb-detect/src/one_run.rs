@@ -64,9 +64,7 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, DetectError> {
     let root = modules.root(entry);
     let program = root.join("bin").join("detect");
-    if entry.kind == ModuleKind::Extension
-        && matches!(fs::metadata(&program), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
-    {
+    if entry.kind == ModuleKind::Extension && is_missing(&program) {
         return Ok(Prepared::Decided(without_executable(descriptor, &root)));
     }
     let Some(api) = descriptor.api_version() else {
@@ -196,7 +194,7 @@ impl Ready {
 /// An extension without `bin/detect` passes; what it provides may lie in a file.
 fn without_executable(descriptor: &ModuleDescriptor, root: &Path) -> DetectRun {
     let path = root.join("detect").join("plan.toml");
-    if matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
+    if is_missing(&path) {
         return DetectRun::default();
     }
     match read_plan(&path).and_then(|plan| check(descriptor.kind(), descriptor.info().id.as_str(), plan)) {
@@ -206,6 +204,11 @@ fn without_executable(descriptor: &ModuleDescriptor, root: &Path) -> DetectRun {
         },
         Err(error) => DetectRun::failed(error),
     }
+}
+
+/// Says whether nothing is there, or only a link to nothing.
+pub(crate) fn is_missing(path: &Path) -> bool {
+    matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound)
 }
 
 fn read_plan(path: &Path) -> Result<BuildPlan, String> {

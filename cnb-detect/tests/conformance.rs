@@ -1,6 +1,7 @@
 //! Rows of the conformance table (docs/conformance.md) that no recorded case shows.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use cnb_detect::{
@@ -115,6 +116,20 @@ fn a_descriptor_is_found_by_kind_id_and_version() {
     assert_eq!(extension.api(), "0.9");
 }
 
+fn generate_inputs(root: &Path) -> GenerateInputs {
+    GenerateInputs {
+        app_dir: root.join("app"),
+        platform_dir: root.join("platform"),
+        build_config_dir: None,
+        generated_dir: root.join("generated"),
+        temp_dir: root.to_owned(),
+        platform_api: ApiVersion::new(0, 15),
+        env: Environment::new(),
+        target: BaseTarget::new(TargetData::default(), "amd64", Ok(String::new())),
+        run_images: RunInfo::default(),
+    }
+}
+
 /// Runs generate with extensions that write these files.
 fn generated(files: &[(&str, &str)], plan: &str) -> Generated {
     try_generated(files, plan).expect("all is well")
@@ -147,17 +162,6 @@ fn try_generated(files: &[(&str, &str)], plan: &str) -> Result<Generated, Genera
         image: "some-existing-run-image".to_owned(),
         ..AnalyzedRunImage::default()
     };
-    let inputs = GenerateInputs {
-        app_dir: root.join("app"),
-        platform_dir: root.join("platform"),
-        build_config_dir: None,
-        generated_dir: root.join("generated"),
-        temp_dir: root.to_owned(),
-        platform_api: ApiVersion::new(0, 15),
-        env: Environment::new(),
-        target: BaseTarget::new(TargetData::default(), "amd64", Ok(String::new())),
-        run_images: RunInfo::default(),
-    };
     let analyzed = Analyzed {
         run_image: Some(run_image),
         ..Analyzed::default()
@@ -167,7 +171,7 @@ fn try_generated(files: &[(&str, &str)], plan: &str) -> Result<Generated, Genera
         &extensions,
         plan,
         analyzed,
-        &inputs,
+        &generate_inputs(root),
         &store(root),
         &runner,
         &mut MemoryLog::new(),
@@ -236,4 +240,51 @@ fn both_parts_of_a_build_argument_are_texts() {
          destination has type string"
     );
     assert_eq!(error.exit_code(), 92);
+}
+
+#[test]
+fn links_to_nothing_count_as_files_that_an_extension_does_not_have() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = root.path();
+    write(root, ModuleKind::Extension, "A", "0.10");
+    let extension = root.join("extensions/A/v1");
+    for directory in ["detect", "generate"] {
+        fs::remove_file(extension.join("bin").join(directory)).expect("it was there");
+        fs::create_dir(extension.join(directory)).expect("a directory");
+    }
+    symlink("nothing", extension.join("detect/plan.toml")).expect("a link");
+    symlink("nothing", extension.join("bin/generate")).expect("a link");
+    fs::write(extension.join("generate/run.Dockerfile"), "FROM new\n").expect("a file");
+    write(root, ModuleKind::Buildpack, "B", "0.10");
+    let order = Order {
+        groups: vec![Group {
+            entries: vec![Entry::new("B", "v1")],
+        }],
+        extensions: vec![Group {
+            entries: vec![Entry {
+                optional: true,
+                ..Entry::new("A", "v1").extension()
+            }],
+        }],
+    };
+    let runner = ScriptedRunner::new(|_, _| Ok(Exit::Code(0)));
+    let inputs = DetectInputs::new(root.join("app"), root.join("platform"), root.to_owned());
+    let found = detect(&order, &inputs, &store(root), &runner, &mut MemoryLog::new()).expect("both pass");
+    assert_eq!(found.group.extensions.len(), 1);
+    let generated = generate(
+        &found.group.extensions,
+        found.plan,
+        Analyzed::default(),
+        &generate_inputs(root),
+        &store(root),
+        &runner,
+        &mut MemoryLog::new(),
+    );
+    let run = generated
+        .expect("nothing is to be run")
+        .analyzed
+        .run_image
+        .expect("there is one");
+    assert_eq!(run.image, "new");
+    assert_eq!(runner.commands().len(), 1);
 }
