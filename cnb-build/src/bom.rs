@@ -1,6 +1,6 @@
 //! The deprecated bill of materials.
 
-use cnb_order::{BuildpackId, BuildpackVersion, DecodeError, Fields, TomlTable, TomlValue, go_json};
+use cnb_order::{BuildpackId, BuildpackVersion, DecodeError, Fields, TomlTable, TomlValue, go_float, go_json};
 use serde_json::{Map, Value, json};
 use toml::Table;
 
@@ -77,15 +77,7 @@ fn toml_to_json(value: &toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::String(text.clone()),
         toml::Value::Integer(number) => Value::from(*number),
-        toml::Value::Float(number) => {
-            // Go writes whole floats without a fraction.
-            #[allow(clippy::cast_possible_truncation)]
-            if number.fract() == 0.0 && number.abs() < 9e15 {
-                Value::from(*number as i64)
-            } else {
-                Value::from(*number)
-            }
-        }
+        toml::Value::Float(number) => Value::from(*number),
         toml::Value::Boolean(flag) => Value::Bool(*flag),
         toml::Value::Datetime(time) => Value::String(instant(time)),
         toml::Value::Array(list) => Value::Array(list.iter().map(toml_to_json).collect()),
@@ -117,5 +109,27 @@ pub(crate) fn check(entries: &[BomEntry]) -> Result<(), BuildError> {
             entry.name
         ))),
         None => Ok(()),
+    }
+}
+
+/// Checks that JSON can say all of it.
+pub(crate) fn check_numbers(entries: &[BomEntry]) -> Result<(), BuildError> {
+    let mut tables = entries.iter().filter_map(|entry| entry.metadata.as_ref());
+    match tables.find_map(|table| table.values().find_map(no_number)) {
+        Some(number) => Err(BuildError::rule(format!(
+            "json: unsupported value: {}",
+            go_float(number)
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Finds a float that is no number, or infinite.
+fn no_number(value: &toml::Value) -> Option<f64> {
+    match value {
+        toml::Value::Float(number) => (!number.is_finite()).then_some(*number),
+        toml::Value::Array(list) => list.iter().find_map(no_number),
+        toml::Value::Table(table) => table.values().find_map(no_number),
+        _ => None,
     }
 }

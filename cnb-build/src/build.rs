@@ -152,6 +152,7 @@ fn remove_all(path: &Path) -> io::Result<()> {
 }
 
 fn write_legacy(directory: &Path, bom: &[BomEntry]) -> Result<(), BuildError> {
+    bom::check_numbers(bom)?;
     let path = directory.join("sbom.legacy.json");
     fs::create_dir_all(directory).map_err(BuildError::file("mkdir", directory))?;
     fs::write(&path, BomEntry::list_to_json(bom) + "\n").map_err(BuildError::file("open", path))

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use cnb_build::launch::{LaunchError, LaunchMetadata, base_environment, choose};
-use cnb_build::{BuildMetadata, LauncherInfo, Process};
+use cnb_build::{BomEntry, BuildMetadata, LauncherInfo, Process};
 use cnb_order::{ApiVersion, Entry};
 
 fn api(minor: u64) -> ApiVersion {
@@ -183,5 +183,18 @@ fn the_build_label_has_no_bill_of_materials_from_platform_api_0_9_on() {
         metadata
             .to_label(api(8), &launcher)
             .starts_with(r#"{"bom":null,"buildpacks":"#)
+    );
+}
+
+#[test]
+fn floats_of_the_bill_of_materials_are_written_as_go_does() {
+    let entry = BomEntry {
+        metadata: "a = -0.0\nb = 1.0\nc = 1e21\nd = 1e16\n".parse().ok(),
+        ..BomEntry::default()
+    };
+    let json = entry.to_json();
+    assert!(
+        json.contains(r#""metadata":{"a":-0,"b":1,"c":1e+21,"d":10000000000000000}"#),
+        "{json}"
     );
 }

@@ -269,3 +269,16 @@ fn a_program_that_removes_its_layers_directory_has_no_layers() {
     let (failure, _) = run("#!/bin/sh\nrm -rf \"$1\"\n", 0o755, &HostRunner::default());
     assert!(failure.is_none(), "{failure:?}");
 }
+
+#[test]
+fn numbers_that_json_does_not_have_are_refused_in_the_bill_of_materials() {
+    for (number, name) in [("nan", "NaN"), ("inf", "+Inf"), ("-inf", "-Inf")] {
+        let script = format!(
+            "#!/bin/sh\nprintf '[[bom]]\\nname = \"x\"\\n[bom.metadata]\\na = [{number}]\\n' >\"$1/launch.toml\"\n"
+        );
+        let (failure, _) = run(&script, 0o755, &HostRunner::default());
+        let (error, message) = failure.expect("the build fails");
+        assert_eq!(message, format!("json: unsupported value: {name}"));
+        assert_eq!(error.exit_code(), 52);
+    }
+}
