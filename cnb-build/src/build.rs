@@ -199,6 +199,11 @@ impl Phase<'_> {
 
     fn buildpack(&mut self, entry: &Entry) -> Result<(), BuildError> {
         self.debug("Looking up buildpack");
+        // Here all are buildpacks, whatever the file says.
+        let entry = &Entry {
+            kind: ModuleKind::Buildpack,
+            ..entry.clone()
+        };
         let descriptor = self.modules.descriptor(entry)?;
         self.debug("Finding plan");
         let plan = self.plan.for_module(ModuleKind::Buildpack, &entry.id);

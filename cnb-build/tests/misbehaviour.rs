@@ -15,6 +15,11 @@ static PROGRAMS: RwLock<()> = RwLock::new(());
 
 /// Runs a `bin/build` with that text and mode, and returns the error and the log, with the root replaced.
 fn run(script: &str, mode: u32, runner: &HostRunner) -> (Option<(BuildError, String)>, MemoryLog) {
+    run_as("", script, mode, runner)
+}
+
+/// Does so with more keys in group.toml.
+fn run_as(keys: &str, script: &str, mode: u32, runner: &HostRunner) -> (Option<(BuildError, String)>, MemoryLog) {
     let root = tempfile::tempdir().expect("a temporary directory");
     let root = root.path();
     let bin = root.join("buildpacks/acme_node/1/bin");
@@ -27,8 +32,8 @@ fn run(script: &str, mode: u32, runner: &HostRunner) -> (Option<(BuildError, Str
         fs::write(bin.join("build"), script).expect("a file");
         fs::set_permissions(bin.join("build"), fs::Permissions::from_mode(mode)).expect("a mode");
     }
-    let group =
-        DetectedGroup::from_toml("[[group]]\nid = 'acme/node'\nversion = '1'\napi = '0.10'\n").expect("a group");
+    let group = format!("[[group]]\nid = 'acme/node'\nversion = '1'\napi = '0.10'\n{keys}");
+    let group = DetectedGroup::from_toml(&group).expect("a group");
     let modules = ModuleStore::new(root.join("buildpacks"), root.join("extensions"));
     let mut inputs = BuildInputs::new(
         root.join("layers"),
@@ -281,4 +286,10 @@ fn numbers_that_json_does_not_have_are_refused_in_the_bill_of_materials() {
         assert_eq!(message, format!("json: unsupported value: {name}"));
         assert_eq!(error.exit_code(), 52);
     }
+}
+
+#[test]
+fn what_group_toml_lists_among_the_buildpacks_is_one_whatever_else_it_says_of_it() {
+    let (failure, _) = run_as("extension = true\n", "#!/bin/sh\n", 0o755, &HostRunner::default());
+    assert!(failure.is_none(), "{failure:?}");
 }
