@@ -84,8 +84,7 @@ fn choose(args: &[OsString]) -> Result<(Option<Phase>, &[OsString]), Failure> {
     if first == "-version" || first == "--version" {
         return Ok((None, &[]));
     }
-    let matches = |phase: &Phase| first == phase.verb() || first == phase.program();
-    match Phase::ALL.into_iter().find(matches) {
+    match Phase::ALL.into_iter().find(|phase| first == phase.verb()) {
         Some(phase) => Ok((Some(phase), &args[2..])),
         None => Err(Failure::new(
             code::INVALID_ARGS,
@@ -150,4 +149,23 @@ fn explain(phase: Phase, api: PlatformApi, misuse: &Misuse) -> i32 {
 /// Returns the text that `-version` prints.
 fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_argument_names_a_phase_by_its_verb_the_program_by_its_own_name() {
+        let chosen = |args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            choose(&args)
+                .map(|(phase, _)| phase.map(Phase::program))
+                .map_err(|failure| (failure.code, failure.to_string()))
+        };
+        assert_eq!(chosen(&["lifecycle", "detect"]), Ok(Some("detector")));
+        assert_eq!(chosen(&["/cnb/lifecycle/detector"]), Ok(Some("detector")));
+        let unknown = "failed to unknown phase: detector".to_owned();
+        assert_eq!(chosen(&["lifecycle", "detector"]), Err((3, unknown)));
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -159,7 +160,7 @@ impl Place {
         self.proxy.reset();
         let tokens_before = self.token_requests();
         let output = Command::new(env!("CARGO_BIN_EXE_lifecycle"))
-            .arg(program)
+            .arg0(program)
             .args(&args)
             .env_clear()
             .env("CNB_PLATFORM_API", "0.14")
