@@ -46,12 +46,12 @@ impl Env {
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(
-            pairs
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        let mut variables = BTreeMap::new();
+        for (name, value) in pairs {
+            // Of a variable that is there twice the first counts.
+            variables.entry(name.into()).or_insert_with(|| value.into());
+        }
+        Self(variables)
     }
 }
 
@@ -61,5 +61,16 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_variable_that_is_there_twice_the_first_counts() {
+        let env: Env = [("A", "1"), ("A", "2")].into_iter().collect();
+        assert_eq!(env.text("A").as_deref(), Some("1"));
     }
 }
