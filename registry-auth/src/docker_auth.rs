@@ -91,13 +91,18 @@ pub(crate) fn decode_entry(entry: &Value) -> Result<Credential, EntryProblem> {
     Ok(assemble(&fields, &user, password.trim_matches('\0')))
 }
 
-/// Decodes an entry as kpack does: base64 unpadded unless it ends in `=`, nothing trimmed.
+/// Decodes an entry as kpack does: base64 unpadded unless it ends in `=` (white space behind it aside), nothing
+/// trimmed.
 pub(crate) fn decode_kpack_entry(entry: &Value) -> Result<Credential, EntryProblem> {
     let fields = fields(entry)?;
     if fields.auth.is_empty() {
         return Ok(assemble(&fields, fields.user, fields.password));
     }
-    let engine = if fields.auth.ends_with('=') { &PADDED } else { &UNPADDED };
+    let engine = if fields.auth.trim().ends_with('=') {
+        &PADDED
+    } else {
+        &UNPADDED
+    };
     let (user, password) = split(&decode(engine, fields.auth)?)?;
     Ok(assemble(&fields, &user, &password))
 }

@@ -71,6 +71,16 @@ fn auth_goes_before_user_and_password_and_is_made_of_them_where_it_is_missing() 
     }
 }
 
+#[test]
+fn padded_auth_may_have_a_line_end_behind_it() {
+    for end in ["\n", "\r\n", "\n\n"] {
+        let set = dockerconfigjson(&json!({"reg.io": {"auth": format!("dXNlcjpwYXNzdw=={end}")}}));
+        assert_eq!(found(&set, "reg.io"), pair("user", "passw"), "{end:?}");
+    }
+    let config = json!({"auths": {"reg.io": {"auth": "dXNlcjpwYXNzdw== "}}}).to_string();
+    CredentialSet::from_dockerconfigjson(config.as_bytes()).expect_err("a space is not base64");
+}
+
 // row 10.4/A11
 #[test]
 fn annotated_secrets_are_kept_under_their_annotation() {
