@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
+use crate::go_url;
+
 /// The registry that names without one mean: Docker Hub.
 pub const DOCKER_HUB: &str = "index.docker.io";
 
@@ -122,19 +124,7 @@ impl FromStr for RegistryHost {
 
 /// Tells whether `text` is what may stand between `//` and the path of an address, without user name.
 pub(crate) fn is_authority(text: &str) -> bool {
-    let allowed = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_.~!$&'()*+,;=:[]<>\"".contains(c);
-    if !text.chars().all(allowed) {
-        return false;
-    }
-    let port = if text.starts_with('[') {
-        let Some((_, rest)) = text.rsplit_once(']') else {
-            return false;
-        };
-        rest
-    } else {
-        text.rfind(':').map_or("", |at| &text[at..])
-    };
-    port.is_empty() || (port.starts_with(':') && port[1..].bytes().all(|byte| byte.is_ascii_digit()))
+    go_url::host(text).as_deref() == Some(text)
 }
 
 impl fmt::Display for RegistryHost {

@@ -37,6 +37,7 @@ mod docker_config;
 mod domain;
 mod env;
 mod go_json;
+mod go_url;
 mod host;
 mod keychain;
 mod keyring;

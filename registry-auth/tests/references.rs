@@ -61,6 +61,24 @@ fn every_recorded_reference_is_read_alike_weakly_and_strictly() {
     assert_eq!(cases.len(), 293);
 }
 
+#[test]
+fn a_registry_in_brackets_is_an_ipv6_address() {
+    for input in [
+        "[zz]:5000/img",
+        "[1.2.3.4]:5000/img",
+        "a[b]c.io/img",
+        "[::1]]/img",
+        "[[::1]/img",
+        "[fe80::1%25eth0]:5000/img",
+    ] {
+        let error = Reference::parse(input).expect_err("it names no host");
+        assert_eq!(error.to_string(), format!("could not parse reference: {input}"));
+    }
+    for input in ["[::1]:5000/img", "a]b.io/img", "::1]:5000/img"] {
+        assert!(Reference::parse(input).is_ok(), "{input}");
+    }
+}
+
 /// kpack's older library differs in what `localhost/…` is, which can be chosen, and in which names imply plain http,
 /// which is not followed: `1127.0.0.1` is not this machine.
 #[test]
