@@ -128,10 +128,16 @@ impl fmt::Display for Key {
     }
 }
 
-fn split_port(host: &str) -> (&str, &str) {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, port),
-        _ => (host, ""),
+/// Takes a port off as Go's `net.SplitHostPort` does, and the brackets with it; what it refuses is a host without port.
+fn split_port(text: &str) -> (&str, &str) {
+    let split = match text.strip_prefix('[') {
+        Some(inner) => inner.split_once("]:"),
+        None => text.rsplit_once(':').filter(|(host, _)| !host.contains(':')),
+    };
+    let plain = |part: &str| !part.contains(['[', ']']);
+    match split {
+        Some((host, port)) if plain(host) && plain(port) && !port.contains(':') => (host, port),
+        _ => (text, ""),
     }
 }
 
@@ -212,6 +218,21 @@ impl fmt::Debug for PullKeyring {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_is_taken_off_and_brackets_with_it() {
+        for (text, host, port) in [
+            ("reg.io:5000", "reg.io", "5000"),
+            ("reg.io:", "reg.io", ""),
+            ("[::1]:5000", "::1", "5000"),
+            ("[::1]", "[::1]", ""),
+            ("::1", "::1", ""),
+            ("::1]:5000", "::1]:5000", ""),
+            ("a]b.io:5000", "a]b.io:5000", ""),
+        ] {
+            assert_eq!(split_port(text), (host, port), "{text}");
+        }
+    }
 
     #[test]
     fn globs_match_one_label() {

@@ -113,3 +113,18 @@ fn pull_secrets_are_used_where_the_account_has_nothing() {
     let keychain = KubernetesKeychain::for_controller(&[own], &[pull]).expect("credentials");
     assert_eq!(user_for(&keychain, "reg.io/team/app").as_deref(), Some("account"));
 }
+
+fn pull(key: &str) -> KubernetesSecret {
+    let config = json!({"auths": {key: {"username": "pull", "password": "p"}}}).to_string();
+    KubernetesSecret::new("pull", "kubernetes.io/dockerconfigjson").with_data(".dockerconfigjson", config)
+}
+
+#[test]
+fn a_pull_secret_serves_an_ipv6_registry_with_its_port() {
+    let keychain = KubernetesKeychain::for_controller(&[], &[pull("[::1]:5000")]).expect("credentials");
+    assert_eq!(user_for(&keychain, "[::1]:5000/team/app").as_deref(), Some("pull"));
+    assert_eq!(user_for(&keychain, "[::1]:5001/team/app"), None);
+    // Without a port the brackets stay, and are a class of characters.
+    let keychain = KubernetesKeychain::for_controller(&[], &[pull("[::1]")]).expect("credentials");
+    assert_eq!(user_for(&keychain, "[::1]/team/app"), None);
+}
