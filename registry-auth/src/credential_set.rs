@@ -73,17 +73,19 @@ impl CredentialSet {
 
     /// Adds the entries of `other` whose registry no entry serves that is here already: the earlier set wins.
     ///
+    /// Of several keys of `other` for one registry the alphabetically first is added.
+    ///
     /// # Errors
     /// When a key of `other` is not the name of a registry; this set then stays as it was.
     pub fn append(&mut self, other: Self) -> Result<(), CredentialSetError> {
-        let mut added = Vec::new();
+        let mut merged = self.entries.clone();
         for (key, credential) in other.entries {
             let host = host_of(&key).ok_or_else(|| CredentialSetError::Key { key: key.clone() })?;
-            if !self.entries.keys().any(|known| key_serves(known, host)) {
-                added.push((key, credential));
+            if !merged.keys().any(|known| key_serves(known, host)) {
+                merged.insert(key, credential);
             }
         }
-        self.entries.extend(added);
+        self.entries = merged;
         Ok(())
     }
 

@@ -55,6 +55,17 @@ fn what_is_there_is_kept_when_more_is_added() {
     }
 }
 
+#[test]
+fn of_two_spellings_of_a_registry_in_one_secret_one_is_saved() {
+    let entry = |user: &str| json!({"username": user, "password": "p"});
+    let config = json!({"auths": {"reg.io": entry("bare"), "https://reg.io": entry("scheme"), "b.io": entry("b")}});
+    let secret =
+        KubernetesSecret::new("s", "kubernetes.io/dockerconfigjson").with_data(".dockerconfigjson", config.to_string());
+    let keychain = KubernetesKeychain::for_pod(&[secret], &[]).expect("credentials");
+    let keys: Vec<&str> = keychain.credentials().iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["b.io", "https://reg.io"]);
+}
+
 // rows 10.4/A6 10.4/A7 10.4/A8 10.4/A9
 #[test]
 fn auth_goes_before_user_and_password_and_is_made_of_them_where_it_is_missing() {
