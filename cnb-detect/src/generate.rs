@@ -216,11 +216,11 @@ impl Generator<'_> {
         self.debug("Running generate command");
         let root = self.modules.root(extension);
         let program = root.join("bin").join("generate");
-        if !is_missing(&program) {
+        if is_missing(&program) {
+            directory = root.join("generate");
+        } else {
             self.run(extension, &descriptor, program, &directory, &plan_path)?;
             self.debug("Reading output files");
-        } else {
-            directory = root.join("generate");
         }
         let output = self.read(extension, directory)?;
         self.forget(&plan);
