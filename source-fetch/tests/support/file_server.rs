@@ -9,7 +9,7 @@ use test_support::{Process, Program, require};
 
 /// Serves what is beneath `root`; returns the server and its port.
 pub(crate) fn file_server(root: &Path) -> (Process, u16) {
-    require(&[Program::new("busybox", "busybox")]).expect("busybox is there");
+    require(&[Program::new("busybox", "busybox-static")]).expect("busybox is there");
     let command = |port| {
         let mut command = Command::new("busybox");
         command
