@@ -10,7 +10,8 @@ use crate::{
     docker_auth::{EntryProblem, decode_kpack_entry, field},
     docker_config::DOCKER_HUB_KEY,
     go_json::go_text,
-    host::{DOCKER_HUB, is_authority},
+    go_url::GoUrl,
+    host::DOCKER_HUB,
     keychain::{Keychain, KeychainError},
     repository::Repository,
     secret::Secret,
@@ -81,7 +82,7 @@ impl CredentialSet {
         let mut merged = self.entries.clone();
         for (key, credential) in other.entries {
             let host = host_of(&key).ok_or_else(|| CredentialSetError::Key { key: key.clone() })?;
-            if !merged.keys().any(|known| key_serves(known, host)) {
+            if !merged.keys().any(|known| key_serves(known, &host)) {
                 merged.insert(key, credential);
             }
         }
@@ -150,15 +151,14 @@ pub fn key_serves(key: &str, host: &str) -> bool {
         .is_some_and(|rest| matches!(rest, "" | "/v1/" | "/v2/"))
 }
 
-/// Finds the host in a key; `None` when there can be none.
-fn host_of(key: &str) -> Option<&str> {
-    let bare = key
-        .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
-    let authority = bare.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    is_authority(host).then_some(host)
+/// Finds the host in a key; `None` when the key is no address.
+fn host_of(key: &str) -> Option<String> {
+    let address = if key.starts_with("https://") || key.starts_with("http://") {
+        GoUrl::parse(key)
+    } else {
+        GoUrl::parse(&format!("//{key}"))
+    };
+    address.map(|address| address.host)
 }
 
 impl Keychain for CredentialSet {

@@ -1,6 +1,72 @@
 //! Addresses as Go's `net/url` reads them, as far as keys and names of registries need it.
+//!
+//! Go 1.26 refuses further colons in the host of http and https, which earlier versions take; here they are taken.
 
 use std::net::Ipv6Addr;
+
+/// An address taken apart, its `%XX` decoded. A user name, query and fragment are checked and left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GoUrl {
+    /// The host with its port; empty where there is none.
+    pub(crate) host: String,
+    /// The path; empty or with a `/` in front where there is a host.
+    pub(crate) path: String,
+}
+
+impl GoUrl {
+    /// Reads a whole address; `None` when it is malformed.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (text, fragment) = text.split_once('#').unwrap_or((text, ""));
+        decode(fragment, Place::Rest)?;
+        if text.chars().any(|c| c.is_ascii_control()) {
+            return None;
+        }
+        let (scheme, text) = scheme(text)?;
+        let rest = text.split('?').next().unwrap_or_default();
+        if !rest.starts_with('/') {
+            let first = rest.split('/').next().unwrap_or_default();
+            // What follows a scheme without a slash is opaque: no host and no path.
+            let path = match scheme {
+                Some(_) => String::new(),
+                None if first.contains(':') => return None,
+                None => decode(rest, Place::Rest)?,
+            };
+            return Some(Self {
+                host: String::new(),
+                path,
+            });
+        }
+        let with_host = scheme.is_some() || !rest.starts_with("///");
+        let Some(rest) = rest.strip_prefix("//").filter(|_| with_host) else {
+            let path = decode(rest, Place::Rest)?;
+            return Some(Self {
+                host: String::new(),
+                path,
+            });
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (user, host_text) = authority.rsplit_once('@').unwrap_or(("", authority));
+        decode(user, Place::User)?;
+        Some(Self {
+            host: host(host_text)?,
+            path: decode(path, Place::Rest)?,
+        })
+    }
+}
+
+/// Splits a scheme off; what can't be one is no scheme, but a `:` in front is an error.
+fn scheme(text: &str) -> Option<(Option<&str>, &str)> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    match text.split_once(':') {
+        Some(("", _)) => None,
+        Some((scheme, rest))
+            if scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_part) =>
+        {
+            Some((Some(scheme), rest))
+        }
+        _ => Some((None, text)),
+    }
+}
 
 /// Reads what may stand between `//` and the path of an address, without user name; `%XX` is decoded.
 ///
@@ -41,18 +107,27 @@ fn is_port(text: &str) -> bool {
 enum Place {
     Host,
     Zone,
+    User,
+    Rest,
 }
 
 impl Place {
-    fn holds(byte: u8) -> bool {
-        byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte)
+    fn holds(self, byte: u8) -> bool {
+        match self {
+            Self::Host | Self::Zone => {
+                !byte.is_ascii() || byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte)
+            }
+            Self::User => byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=@".contains(&byte),
+            Self::Rest => true,
+        }
     }
 
     /// Tells whether `byte` may be written as `%XX`.
     fn escapes(self, byte: u8) -> bool {
         match self {
             Self::Host => byte == b'%' || !byte.is_ascii(),
-            Self::Zone => matches!(byte, b'%' | b' ') || Self::holds(byte),
+            Self::Zone => matches!(byte, b'%' | b' ') || (byte.is_ascii() && self.holds(byte)),
+            Self::User | Self::Rest => true,
         }
     }
 }
@@ -69,7 +144,7 @@ fn decode(text: &str, place: Place) -> Option<String> {
                 return None;
             }
             decoded.push(value);
-        } else if !byte.is_ascii() || Place::holds(byte) {
+        } else if place.holds(byte) {
             decoded.push(byte);
         } else {
             return None;
@@ -81,6 +156,33 @@ fn decode(text: &str, place: Place) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_taken_apart_and_every_part_of_it_checked() {
+        for (text, host, path) in [
+            ("https://reg.io/a%20b?%zz#%20", "reg.io", "/a b"),
+            ("https://me:pw@reg.io:5000", "reg.io:5000", ""),
+            ("//ftp://reg.io", "ftp:", "//reg.io"),
+            ("///x", "", "///x"),
+            ("mailto:x", "", ""),
+            ("reg.io/x://y", "", "reg.io/x://y"),
+        ] {
+            let (host, path) = (host.to_owned(), path.to_owned());
+            assert_eq!(GoUrl::parse(text), Some(GoUrl { host, path }), "{text}");
+        }
+        for text in [
+            "://reg.io",
+            "1https://reg.io",
+            "https://reg.io/%zz",
+            "https://reg.io#%z",
+            "https://reg.io?\u{1}",
+            "https://a b@reg.io",
+            "https://reg.io:x",
+            "https://r%65g.io",
+        ] {
+            assert_eq!(GoUrl::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn brackets_hold_an_ipv6_address_and_nothing_else() {

@@ -123,7 +123,7 @@ impl FromStr for RegistryHost {
 }
 
 /// Tells whether `text` is what may stand between `//` and the path of an address, without user name.
-pub(crate) fn is_authority(text: &str) -> bool {
+fn is_authority(text: &str) -> bool {
     go_url::host(text).as_deref() == Some(text)
 }
 

@@ -8,7 +8,7 @@ use crate::{
     credential::Credential,
     credential_set::CredentialSetError,
     docker_auth::{decode_kpack_entry, field},
-    host::is_authority,
+    go_url::GoUrl,
     keychain::{Keychain, KeychainError},
     kubernetes_secret::{DOCKER_CFG, DOCKER_CONFIG_JSON, KubernetesSecret},
     repository::Repository,
@@ -87,28 +87,19 @@ fn read(secret: &KubernetesSecret) -> Result<Vec<(String, Credential)>, Credenti
 
 impl Key {
     fn parse(text: &str) -> Result<Self, CredentialSetError> {
-        let bare = text
-            .strip_prefix("https://")
-            .or_else(|| text.strip_prefix("http://"))
-            .unwrap_or(text);
-        let bare = bare.split(['?', '#']).next().unwrap_or_default();
-        let (authority, path) = match bare.find('/') {
-            Some(at) => bare.split_at(at),
-            None => (bare, ""),
-        };
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        if !is_authority(host) {
-            return Err(CredentialSetError::Key { key: text.to_owned() });
-        }
-        let path = if path.starts_with("/v1/") || path.starts_with("/v2/") {
-            &path[3..]
+        let address = if text.starts_with("https://") || text.starts_with("http://") {
+            GoUrl::parse(text)
         } else {
-            path
+            GoUrl::parse(&format!("https://{text}"))
         };
-        Ok(Self {
-            host: host.to_owned(),
-            path: if path == "/" { String::new() } else { path.to_owned() },
-        })
+        let GoUrl { host, mut path } = address.ok_or_else(|| CredentialSetError::Key { key: text.to_owned() })?;
+        if path.starts_with("/v1/") || path.starts_with("/v2/") {
+            path.drain(..3);
+        }
+        if path == "/" {
+            path.clear();
+        }
+        Ok(Self { host, path })
     }
 
     fn serves(&self, host: &str, path: &str) -> bool {

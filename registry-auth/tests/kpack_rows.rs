@@ -139,3 +139,28 @@ fn a_pull_secret_serves_an_ipv6_registry_with_its_port() {
     let keychain = KubernetesKeychain::for_controller(&[], &[pull("[::1]")]).expect("credentials");
     assert_eq!(user_for(&keychain, "[::1]/team/app"), None);
 }
+
+#[test]
+fn the_whole_key_must_be_an_address_not_only_its_host() {
+    for key in [
+        "reg.io/%zz",
+        "reg.io/\u{1}",
+        "reg.io#%zz",
+        "https://reg.io/%",
+        "https://a b@reg.io",
+    ] {
+        let entries = json!({key: {"username": "u", "password": "p"}});
+        let error = CredentialSet::new()
+            .append(dockerconfigjson(&entries))
+            .expect_err("no address");
+        assert!(error.to_string().ends_with("is not the name of a registry"), "{error}");
+        KubernetesKeychain::for_controller(&[], &[pull(key)]).expect_err("no address");
+    }
+    for key in ["reg.io?%zz", "reg.io/a b", "https://me@reg.io/%20"] {
+        let entries = json!({key: {"username": "u", "password": "p"}});
+        CredentialSet::new()
+            .append(dockerconfigjson(&entries))
+            .expect("an address");
+        KubernetesKeychain::for_controller(&[], &[pull(key)]).expect("an address");
+    }
+}
