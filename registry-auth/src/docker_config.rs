@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use crate::{
-    credential::Credential,
+    credential::{Credential, CredentialKind},
     credential_helper::{HelperRunner, ask_helper},
     docker_auth::{EntryProblem, decode_entry, field},
     host::RegistryHost,
@@ -25,7 +25,7 @@ pub(crate) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 ///
 /// A repository is looked up by its full name, then by its registry: under the exact key, then under any key whose
 /// host is the registry. Docker Hub is looked up as `https://index.docker.io/v1/`. A helper named for the key in
-/// `credHelpers`, or else `credsStore`, answers instead of `auths`.
+/// `credHelpers`, or else `credsStore`, answers instead of `auths`, of which only a registry token is kept.
 ///
 /// Where the reference picks one of several keys for the same host by chance, the alphabetically first is taken.
 #[derive(Clone)]
@@ -124,20 +124,28 @@ impl DockerConfig {
         if let Some(credential) = self.overrides.get(key).filter(known) {
             return Ok(Some(credential.clone()));
         }
+        let entry = self.entry(key);
         let helper = self.helpers.get(key).unwrap_or(&self.store);
-        if !helper.is_empty() {
-            return ask_helper(self.runner.as_deref(), helper, key).map_err(|error| KeychainError {
-                keychain: self.place.clone(),
-                problem: error.to_string(),
-                source: Some(Box::new(error)),
-            });
+        if helper.is_empty() {
+            return Ok(entry.filter(known).cloned());
         }
+        let found = ask_helper(self.runner.as_deref(), helper, key).map_err(|error| KeychainError {
+            keychain: self.place.clone(),
+            problem: error.to_string(),
+            source: Some(Box::new(error)),
+        })?;
+        // Helpers know nothing of registry tokens, so that the file's stays.
+        Ok(match entry.map(Credential::kind) {
+            Some(CredentialKind::Registry(token)) => Some(found.unwrap_or_default().with_registry_token(token.clone())),
+            _ => found,
+        })
+    }
+
+    fn entry(&self, key: &str) -> Option<&Credential> {
         let by_host = || self.auths.iter().find(|(known, _)| host_of(known) == key);
-        let entry = self
-            .auths
+        self.auths
             .get(key)
-            .or_else(|| by_host().map(|(_, credential)| credential));
-        Ok(entry.filter(known).cloned())
+            .or_else(|| by_host().map(|(_, credential)| credential))
     }
 }
 

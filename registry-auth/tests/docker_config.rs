@@ -275,3 +275,35 @@ fn no_error_of_a_configuration_shows_a_secret() {
         assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
     }
 }
+
+/// Knows `helped.io` only.
+struct OneHost;
+
+impl HelperRunner for OneHost {
+    fn run(&self, _: &str, server: &str) -> io::Result<HelperOutput> {
+        let success = server == "helped.io";
+        let stdout = if success {
+            r#"{"Username": "helper", "Secret": "pass"}"#
+        } else {
+            "credentials not found in native keychain"
+        };
+        Ok(HelperOutput {
+            success,
+            stdout: stdout.into(),
+        })
+    }
+}
+
+#[test]
+fn a_registry_token_stays_where_a_helper_gives_the_rest_or_nothing() {
+    let entry = r#"{"auth": "ZmlsZTpwYXNz", "identitytoken": "it", "registrytoken": "rt"}"#;
+    let config =
+        format!(r#"{{"auths": {{"helped.io": {entry}, "https://other.io/v1/": {entry}}}, "credsStore": "x"}}"#);
+    let config = DockerConfig::from_json(config.as_bytes()).expect("a configuration");
+    let config = config.with_helpers(Arc::new(OneHost));
+    let find = |host: &str| config.find_for_registry(&registry(host)).expect("an answer");
+    let helped = Credential::basic("helper", "pass").with_registry_token("rt");
+    assert_eq!(find("helped.io"), Some(helped));
+    assert_eq!(find("other.io"), Some(Credential::registry_token("rt")));
+    assert_eq!(find("third.io"), None);
+}
