@@ -13,6 +13,7 @@ use crate::{
     credential::{Credential, CredentialKind},
     credential_helper::{HelperRunner, ask_helper},
     docker_auth::{EntryProblem, decode_entry, field},
+    go_url::GoUrl,
     host::RegistryHost,
     keychain::{Keychain, KeychainError},
     repository::Repository,
@@ -173,10 +174,15 @@ impl fmt::Debug for DockerConfig {
     }
 }
 
-/// Strips the scheme and everything from the first `/`.
-fn host_of(key: &str) -> &str {
-    let bare = key.split_once("://").map_or(key, |(_, bare)| bare);
-    bare.split('/').next().unwrap_or_default()
+/// Finds the host that a key serves: that of an address with a scheme, else everything up to the first `/`.
+fn host_of(key: &str) -> String {
+    let address = Some(key).filter(|key| key.contains("://")).and_then(GoUrl::parse);
+    match address.as_ref().map(GoUrl::host_and_port) {
+        None | Some(("", _)) => key.split('/').next().unwrap_or_default().to_owned(),
+        Some((host, "")) => host.to_owned(),
+        Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
+        Some((host, port)) => format!("{host}:{port}"),
+    }
 }
 
 fn object<'a>(

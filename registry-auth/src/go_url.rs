@@ -52,6 +52,16 @@ impl GoUrl {
             path: decode(path, Place::Rest)?,
         })
     }
+
+    /// Returns the host without port and brackets, and the port; both empty where there are none.
+    pub(crate) fn host_and_port(&self) -> (&str, &str) {
+        let (host, port) = match self.host.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
+            _ => (self.host.as_str(), ""),
+        };
+        let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+        (bare.unwrap_or(host), port)
+    }
 }
 
 /// Splits a scheme off; what can't be one is no scheme, but a `:` in front is an error.

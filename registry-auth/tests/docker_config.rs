@@ -307,3 +307,33 @@ fn a_registry_token_stays_where_a_helper_gives_the_rest_or_nothing() {
     assert_eq!(find("other.io"), Some(Credential::registry_token("rt")));
     assert_eq!(find("third.io"), None);
 }
+
+#[test]
+fn a_key_with_a_scheme_serves_the_host_of_its_address() {
+    let serves = |key: &str, host: &str| {
+        let config = serde_json::json!({"auths": {key: {"auth": "dXNlcjpwYXNz"}}}).to_string();
+        let config = DockerConfig::from_json(config.as_bytes()).expect("a configuration");
+        config.find_for_registry(&registry(host)).expect("no helper").is_some()
+    };
+    for key in [
+        "https://user@reg.io/",
+        "https://reg.io?x",
+        "https://reg.io#f",
+        "https://reg.io:/v1/",
+        "ftp://reg.io",
+        "reg.io/a://b",
+    ] {
+        assert!(serves(key, "reg.io"), "{key}");
+    }
+    assert!(serves("https://[::1]:5000/v1/", "[::1]:5000"));
+    assert!(!serves("https://[::1]/v1/", "[::1]"), "no port, no brackets");
+    for key in [
+        "://reg.io",
+        "1https://reg.io",
+        "https://reg.io/%zz",
+        "https:///reg.io",
+        "reg.io?x",
+    ] {
+        assert!(!serves(key, "reg.io"), "{key}");
+    }
+}
