@@ -19,7 +19,7 @@ const NAME: &str = "CNB_REGISTRY_AUTH";
 ///
 /// Of a key, the scheme and everything from the first `/` are cut; the rest must be the registry. Docker Hub is
 /// `index.docker.io`, `docker.io` matches nothing. Headers are `Basic TEXT`, `Bearer TOKEN` and
-/// `X-Identity TOKEN`.
+/// `X-Identity TOKEN`, all behind the one space used as it is.
 ///
 /// # Examples
 /// ```
@@ -111,7 +111,6 @@ fn read_header(header: &str) -> Option<Credential> {
     if value.contains('\n') {
         return None;
     }
-    let value = value.trim_start();
     match scheme.to_ascii_lowercase().as_str() {
         "basic" => Some(Credential::basic_token(value)),
         "bearer" => Some(Credential::registry_token(value)),

@@ -337,3 +337,17 @@ fn a_key_with_a_scheme_serves_the_host_of_its_address() {
         assert!(!serves(key, "reg.io"), "{key}");
     }
 }
+
+#[test]
+fn what_is_behind_the_space_of_a_header_is_used_as_it_is() {
+    for (header, expected) in [
+        ("Basic  abc", Credential::basic_token(" abc")),
+        ("Bearer  abc ", Credential::registry_token(" abc ")),
+        ("X-Identity \tabc", Credential::identity_token("\tabc")),
+    ] {
+        let text = serde_json::json!({"reg.io": header}).to_string();
+        let keychain = EnvKeychain::parse(&text).expect("a JSON object");
+        let found = keychain.find_for_registry(&registry("reg.io")).expect("a header");
+        assert!(found == Some(expected), "{header:?}");
+    }
+}
