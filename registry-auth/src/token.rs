@@ -184,12 +184,13 @@ pub fn parse_token(realm: &Realm, answer: &Response<Vec<u8>>, received_at: Syste
     };
     let fields: Map<String, Value> =
         serde_json::from_slice(answer.body()).map_err(|_| unreadable("it is not a JSON object"))?;
-    let text = |name: &str| {
-        field(&fields, name)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
+    let text = |name: &str| match field(&fields, name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(_) => Err(unreadable("a token in it is not a text")),
     };
-    let Some(token) = text("access_token").or_else(|| text("token")) else {
+    let (token, access, refresh) = (text("token")?, text("access_token")?, text("refresh_token")?);
+    let Some(token) = access.or(token) else {
         return Err(unreadable("it holds neither token nor access_token"));
     };
     if HeaderValue::from_str(token).is_err() {
@@ -203,7 +204,7 @@ pub fn parse_token(realm: &Realm, answer: &Response<Vec<u8>>, received_at: Syste
     let lifetime = Duration::from_secs(seconds.unwrap_or(60).min(31_536_000));
     Ok(Token {
         secret: Secret::new(token),
-        refresh: text("refresh_token").map(Secret::from),
+        refresh: refresh.map(|token| Secret::from(token.as_str())),
         expires_at: received_at + lifetime,
     })
 }

@@ -235,3 +235,23 @@ fn answer_agrees(name: &str, case: &Value, realm: &registry_auth::Realm) {
         (token, used) => panic!("{name}: {token:?}, not {used:?}"),
     }
 }
+
+#[test]
+fn a_token_of_any_kind_that_is_no_text_makes_the_whole_answer_unusable() {
+    let registry = Origin::of(&"https://reg.io/".parse().expect("an address")).expect("an origin");
+    let realm = registry.check_realm("https://reg.io/token", &RealmPolicy::default());
+    let realm = realm.expect("it is the registry's own");
+    let read = |body: &str| {
+        let answer = Response::new(body.as_bytes().to_vec());
+        parse_token(&realm, &answer, SystemTime::UNIX_EPOCH).map(|token| token.authorization().expose().to_owned())
+    };
+    for body in [
+        r#"{"token": 5, "access_token": "x"}"#,
+        r#"{"token": "t", "access_token": 5}"#,
+        r#"{"token": "t", "refresh_token": ["r"]}"#,
+    ] {
+        read(body).expect_err("a type error");
+    }
+    let nulls = read(r#"{"token": "t", "access_token": null, "refresh_token": null}"#);
+    assert_eq!(nulls.expect("a token"), "Bearer t");
+}
