@@ -9,7 +9,7 @@ use crate::{
     credential::{Credential, CredentialKind},
     docker_auth::{EntryProblem, decode_kpack_entry, field},
     docker_config::DOCKER_HUB_KEY,
-    go_json::go_text,
+    go_json::{go_text, object},
     go_url::GoUrl,
     host::DOCKER_HUB,
     keychain::{Keychain, KeychainError},
@@ -38,7 +38,7 @@ impl CredentialSet {
     /// # Errors
     /// When it is not that, or an entry's `auth` can't be decoded.
     pub fn from_dockercfg(bytes: &[u8]) -> Result<Self, CredentialSetError> {
-        let root: Option<Map<String, Value>> = serde_json::from_slice(bytes).map_err(CredentialSetError::Json)?;
+        let root = object(bytes).map_err(CredentialSetError::Json)?;
         Self::from_entries(&root.unwrap_or_default())
     }
 
@@ -47,7 +47,7 @@ impl CredentialSet {
     /// # Errors
     /// As [`CredentialSet::from_dockercfg`].
     pub fn from_dockerconfigjson(bytes: &[u8]) -> Result<Self, CredentialSetError> {
-        let root: Option<Map<String, Value>> = serde_json::from_slice(bytes).map_err(CredentialSetError::Json)?;
+        let root = object(bytes).map_err(CredentialSetError::Json)?;
         match field(&root.unwrap_or_default(), "auths") {
             None | Some(Value::Null) => Ok(Self::new()),
             Some(Value::Object(entries)) => Self::from_entries(entries),

@@ -13,6 +13,7 @@ use crate::{
     credential::{Credential, CredentialKind},
     credential_helper::{HelperRunner, ask_helper},
     docker_auth::{EntryProblem, decode_entry, field},
+    go_json,
     go_url::GoUrl,
     host::RegistryHost,
     keychain::{Keychain, KeychainError},
@@ -55,7 +56,8 @@ impl DockerConfig {
             runner: None,
         };
         // Docker reads the first value of the file only, and an empty file as no configuration.
-        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+        let json = go_json::tolerable(bytes);
+        let mut values = serde_json::Deserializer::from_slice(&json).into_iter::<Value>();
         let root = match values.next() {
             None | Some(Ok(Value::Null)) => return Ok(config),
             Some(Ok(Value::Object(root))) => root,
@@ -200,7 +202,7 @@ fn object<'a>(
 }
 
 fn read_auth_config(text: &str) -> Option<BTreeMap<String, Credential>> {
-    let root: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let root = go_json::object(text.as_bytes()).ok()??;
     if root.keys().any(|key| !key.eq_ignore_ascii_case("auths")) {
         return None;
     }

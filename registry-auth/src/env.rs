@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     credential::Credential,
-    go_json::go_text,
+    go_json::{go_text, object},
     host::RegistryHost,
     keychain::{Keychain, KeychainError},
     repository::Repository,
@@ -49,8 +49,7 @@ impl EnvKeychain {
             return Ok(Self::default());
         }
         let unreadable = |problem: &str| KeychainError::new(NAME, format!("failed to parse {NAME} value: {problem}"));
-        let root: Option<Map<String, Value>> =
-            serde_json::from_str(text).map_err(|_| unreadable("it is not a JSON object"))?;
+        let root = object(text.as_bytes()).map_err(|_| unreadable("it is not a JSON object"))?;
         let mut headers = BTreeMap::new();
         for (key, value) in root.unwrap_or_default() {
             let header = match value {

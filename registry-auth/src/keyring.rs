@@ -8,6 +8,7 @@ use crate::{
     credential::Credential,
     credential_set::CredentialSetError,
     docker_auth::{decode_kpack_entry, field},
+    go_json::object,
     go_url::GoUrl,
     keychain::{Keychain, KeychainError},
     kubernetes_secret::{DOCKER_CFG, DOCKER_CONFIG_JSON, KubernetesSecret},
@@ -70,8 +71,7 @@ fn read(secret: &KubernetesSecret) -> Result<Vec<(String, Credential)>, Credenti
     if data.is_empty() {
         return Ok(Vec::new());
     }
-    let root: Option<Map<String, Value>> = serde_json::from_slice(data).map_err(CredentialSetError::Json)?;
-    let root = root.unwrap_or_default();
+    let root = object(data).map_err(CredentialSetError::Json)?.unwrap_or_default();
     let entries = match field(&root, "auths").filter(|_| nested) {
         Some(Value::Object(entries)) => entries.clone(),
         Some(Value::Null) | None if nested => Map::new(),

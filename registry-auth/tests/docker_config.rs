@@ -9,8 +9,8 @@ use std::{
 };
 
 use registry_auth::{
-    Chain, Credential, CredentialKind, DockerConfig, DockerConfigPlaces, EnvKeychain, HelperOutput, HelperRunner,
-    Keychain, Reference, RegistryHost, Repository, StaticKeychain,
+    Chain, Credential, CredentialKind, CredentialSet, DockerConfig, DockerConfigPlaces, EnvKeychain, HelperOutput,
+    HelperRunner, Keychain, KubernetesSecret, PullKeyring, Reference, RegistryHost, Repository, StaticKeychain,
 };
 use serde_json::Value;
 
@@ -350,4 +350,23 @@ fn what_is_behind_the_space_of_a_header_is_used_as_it_is() {
         let found = keychain.find_for_registry(&registry("reg.io")).expect("a header");
         assert!(found == Some(expected), "{header:?}");
     }
+}
+
+#[test]
+fn half_a_surrogate_pair_and_a_number_out_of_range_spoil_no_configuration() {
+    let entry = r#"{"username": "a\ud800", "password": "p", "since": 1e999}"#;
+    let expected = Credential::basic("a\u{FFFD}", "p");
+    let config = format!(r#"{{"auths": {{"reg.io": {entry}}}, "x": 1e999}}"#);
+    let docker = DockerConfig::from_json(config.as_bytes()).expect("a configuration");
+    let found = docker.find_for_registry(&registry("reg.io")).expect("no helper");
+    assert_eq!(found.as_ref(), Some(&expected));
+    let set = CredentialSet::from_dockerconfigjson(config.as_bytes()).expect("a configuration");
+    assert_eq!(set.find("reg.io"), Some(&expected));
+    let secret =
+        KubernetesSecret::new("s", "kubernetes.io/dockerconfigjson").with_data(".dockerconfigjson", config.as_str());
+    let keyring = PullKeyring::from_secrets([&secret]).expect("a configuration");
+    assert_eq!(keyring.find("reg.io", ""), Some(&expected));
+    let keychain = EnvKeychain::parse(r#"{"reg.io": "Bearer \udfff"}"#).expect("a JSON object");
+    let found = keychain.find_for_registry(&registry("reg.io")).expect("a header");
+    assert_eq!(found, Some(Credential::registry_token("\u{FFFD}")));
 }
