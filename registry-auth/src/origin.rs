@@ -1,6 +1,6 @@
 //! The origin rule: to whom a credential may go.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http::Uri;
 
@@ -126,7 +126,7 @@ impl Origin {
                 .collect(),
             reason,
         };
-        let address: Uri = realm.parse().map_err(|_| refused(RealmProblem::Malformed))?;
+        let address: Uri = escaped(realm).parse().map_err(|_| refused(RealmProblem::Malformed))?;
         let origin = Self::of(&address).map_err(|_| refused(RealmProblem::Malformed))?;
         if origin.scheme == Scheme::Http && self.scheme == Scheme::Https {
             return Err(refused(RealmProblem::Downgrade));
@@ -144,6 +144,25 @@ impl Origin {
             credentials: related,
         })
     }
+}
+
+/// Escapes what servers write into the path and query of an address though none of it may stand there.
+///
+/// Nothing in front of the path changes, so that the host stays the one that was written.
+fn escaped(address: &str) -> String {
+    let host_at = address.find("://").map_or(address.len(), |at| at + 3);
+    let path_at = address[host_at..]
+        .find(['/', '?', '#'])
+        .map_or(address.len(), |at| host_at + at);
+    let mut text = address[..path_at].to_owned();
+    for byte in address[path_at..].bytes() {
+        if byte.is_ascii() && !b" \"<>\\^`{|}".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            write!(text, "%{byte:02X}").expect("a String takes every write");
+        }
+    }
+    text
 }
 
 impl fmt::Display for Origin {
@@ -315,6 +334,37 @@ mod tests {
             ("https://reg.example.com", "https://reg.example.com.evil.net/token"),
         ] {
             assert_eq!(realm(registry, stranger), Ok(false), "{stranger}");
+        }
+    }
+
+    #[test]
+    fn path_and_query_of_a_realm_are_escaped_and_its_host_is_not() {
+        let address = |realm: &str| {
+            let checked = origin("https://reg.example.com").check_realm(realm, &RealmPolicy::default());
+            checked
+                .map(|realm| realm.address().to_string())
+                .map_err(|error| error.reason)
+        };
+        for (realm, expected) in [
+            ("https://auth.example.com/to ken", "https://auth.example.com/to%20ken"),
+            (
+                "https://auth.example.com/a|ö%20",
+                "https://auth.example.com/a%7C%C3%B6%20",
+            ),
+            ("https://auth.example.com?a=b c", "https://auth.example.com/?a=b%20c"),
+        ] {
+            assert_eq!(address(realm).as_deref(), Ok(expected), "{realm}");
+        }
+        for realm in [
+            "https://auth example.com/",
+            "https://reg.example.com|evil.net/",
+            "https://reg.example.com\\@evil.net/",
+            "https://\u{f6}.example.com/",
+            "https:\\\\reg.example.com/",
+            "https://reg.example.com /token",
+            "https://reg.example.com/a\nb",
+        ] {
+            assert_eq!(address(realm), Err(RealmProblem::Malformed), "{realm}");
         }
     }
 
