@@ -118,7 +118,8 @@ impl KubernetesKeychain {
     fn look_up(&self, registry: &RegistryHost, path: &str) -> Option<Credential> {
         let host = registry.as_str();
         let known = |credential: &&Credential| !credential.is_anonymous();
-        let secret = self.secrets.find(host).filter(known);
+        // An entry without any field is found too, and ends the search.
+        let secret = self.secrets.find(host);
         secret.or_else(|| self.pull.find(host, path).filter(known)).cloned()
     }
 }

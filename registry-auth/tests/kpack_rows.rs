@@ -164,3 +164,19 @@ fn the_whole_key_must_be_an_address_not_only_its_host() {
         KubernetesKeychain::for_controller(&[], &[pull(key)]).expect("an address");
     }
 }
+
+#[test]
+fn an_entry_without_fields_ends_the_search_before_pull_secrets() {
+    let own = KubernetesSecret::new("own", "kubernetes.io/dockerconfigjson")
+        .with_data(".dockerconfigjson", r#"{"auths": {"reg.io": {}}}"#);
+    let pulls = [pull("reg.io"), pull("b.io")];
+    for keychain in [
+        KubernetesKeychain::for_controller(std::slice::from_ref(&own), &pulls),
+        KubernetesKeychain::for_pod(&[own], &pulls),
+    ] {
+        let keychain = keychain.expect("credentials");
+        let found = keychain.find(&"reg.io/team/app".parse().expect("a repository"));
+        assert_eq!(found.expect("nothing can fail"), Some(Credential::anonymous()));
+        assert_eq!(user_for(&keychain, "b.io/team/app").as_deref(), Some("pull"));
+    }
+}
