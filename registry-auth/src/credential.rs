@@ -58,10 +58,7 @@ impl Credential {
 
     /// Makes a credential from the base64 text behind `Basic `, which is sent as it is.
     pub fn basic_token(token: impl Into<Secret>) -> Self {
-        Self {
-            basic: token.into(),
-            ..Self::default()
-        }
+        Self::anonymous().with_basic_token(token)
     }
 
     /// Makes a credential from a refresh token (OAuth), which the token server exchanges.
@@ -85,6 +82,13 @@ impl Credential {
     pub fn with_user(mut self, user: impl Into<String>, password: impl Into<Secret>) -> Self {
         self.user = user.into();
         self.password = password.into();
+        self
+    }
+
+    /// Adds base64 text that is sent as it is, before user and password.
+    #[must_use]
+    pub(crate) fn with_basic_token(mut self, token: impl Into<Secret>) -> Self {
+        self.basic = token.into();
         self
     }
 

@@ -92,8 +92,17 @@ pub(crate) fn decode_entry(entry: &Value) -> Result<Credential, EntryProblem> {
 }
 
 /// Decodes an entry as kpack does: base64 unpadded unless it ends in `=` (white space behind it aside), nothing
-/// trimmed.
+/// trimmed. An `auth` with an empty user or password is kept as it is, to be sent so.
 pub(crate) fn decode_kpack_entry(entry: &Value) -> Result<Credential, EntryProblem> {
+    let credential = decode_pull_entry(entry)?;
+    if !credential.user().is_empty() && !credential.password().is_empty() {
+        return Ok(credential);
+    }
+    Ok(credential.with_basic_token(without_line_ends(fields(entry)?.auth)))
+}
+
+/// Decodes an entry as [`decode_kpack_entry`] does, without keeping `auth`: so are image pull secrets read.
+pub(crate) fn decode_pull_entry(entry: &Value) -> Result<Credential, EntryProblem> {
     let fields = fields(entry)?;
     if fields.auth.is_empty() {
         return Ok(assemble(&fields, fields.user, fields.password));
@@ -109,9 +118,14 @@ pub(crate) fn decode_kpack_entry(entry: &Value) -> Result<Credential, EntryProbl
 
 fn decode(engine: &GeneralPurpose, text: &str) -> Result<String, EntryProblem> {
     // Go's decoder skips line ends anywhere.
-    let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    let bytes = engine.decode(text).map_err(|_| EntryProblem::Base64)?;
+    let bytes = engine
+        .decode(without_line_ends(text))
+        .map_err(|_| EntryProblem::Base64)?;
     String::from_utf8(bytes).map_err(|_| EntryProblem::Base64)
+}
+
+fn without_line_ends(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
 }
 
 fn split(text: &str) -> Result<(String, String), EntryProblem> {

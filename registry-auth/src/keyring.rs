@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     credential::Credential,
     credential_set::CredentialSetError,
-    docker_auth::{decode_kpack_entry, field},
+    docker_auth::{decode_pull_entry, field},
     go_json::object,
     go_url::GoUrl,
     keychain::{Keychain, KeychainError},
@@ -78,7 +78,7 @@ fn read(secret: &KubernetesSecret) -> Result<Vec<(String, Credential)>, Credenti
         Some(_) => return Err(CredentialSetError::Auths),
         None => root,
     };
-    let decode = |(key, entry): (String, Value)| match decode_kpack_entry(&entry) {
+    let decode = |(key, entry): (String, Value)| match decode_pull_entry(&entry) {
         Ok(credential) => Ok((key, credential)),
         Err(source) => Err(CredentialSetError::Entry { key, source }),
     };

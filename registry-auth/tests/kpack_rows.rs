@@ -180,3 +180,17 @@ fn an_entry_without_fields_ends_the_search_before_pull_secrets() {
         assert_eq!(user_for(&keychain, "b.io/team/app").as_deref(), Some("pull"));
     }
 }
+
+#[test]
+fn auth_with_an_empty_user_or_password_is_sent_as_it_is() {
+    for (auth, user, password) in [("dTo=", "u", ""), ("dTo", "u", ""), ("OnA=", "", "p"), ("Og==", "", "")] {
+        let set = dockerconfigjson(&json!({"reg.io": {"auth": auth}}));
+        assert_eq!(found(&set, "reg.io"), pair(user, password));
+        let header = set.find("reg.io").and_then(Credential::basic_authorization);
+        assert_eq!(header.expect("a header").expose(), format!("Basic {auth}"));
+    }
+    let set = dockerconfigjson(&json!({"user.io": {"username": "u"}, "word.io": {"password": "p"}}));
+    for host in ["user.io", "word.io"] {
+        assert_eq!(set.find(host).and_then(Credential::basic_authorization), None, "{host}");
+    }
+}
