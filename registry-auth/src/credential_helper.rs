@@ -109,8 +109,9 @@ pub(crate) fn ask_helper(
 }
 
 fn read_answer(bytes: &[u8]) -> Option<Credential> {
-    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Map<String, Value>>();
-    let answer = values.next()?.ok()?;
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Option<Map<String, Value>>>();
+    // To Go `null` is a credential without fields.
+    let answer = values.next()?.ok()?.unwrap_or_default();
     let text = |name| match field(&answer, name) {
         None | Some(Value::Null) => Some(""),
         Some(value) => value.as_str(),
@@ -121,4 +122,17 @@ fn read_answer(bytes: &[u8]) -> Option<Credential> {
     } else {
         Credential::basic(user, secret)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_the_answer_of_a_helper_that_knows_nothing() {
+        assert_eq!(read_answer(b"null\n"), Some(Credential::anonymous()));
+        for other in ["", "nul", "[]", "5"] {
+            assert_eq!(read_answer(other.as_bytes()), None, "{other}");
+        }
+    }
 }
