@@ -90,7 +90,7 @@ pub use generate::{GenerateError, GenerateInputs, Generated, generate};
 pub use host::{Cancel, HostRunner, check_format};
 pub use log::{Level, Log, MemoryLog, Record};
 pub use modules::ModuleStore;
-pub use os_text::os_text;
+pub use os_text::{os_text, read_problem};
 pub use plan::{Agreement, Candidate, resolve_plan};
 pub use scripted::ScriptedRunner;
 pub use targets::{BaseTarget, OsReleaseText};

@@ -10,7 +10,7 @@ use cnb_order::{
     BuildpackDescriptor, Entry, ExtensionDescriptor, Group, Lookup, LookupError, ModuleDescriptor, ModuleKind, Order,
 };
 
-use crate::os_text;
+use crate::{os_text, read_problem};
 
 /// Directories of modules: laid out as in a builder, `<directory>/<id, / as _>/<version>/`, or found by
 /// [`scan`](Self::scan).
@@ -155,7 +155,7 @@ fn load(kind: ModuleKind, root: &Path) -> Result<ModuleDescriptor, LookupError> 
         ModuleKind::Extension => "extension.toml",
     });
     let bytes = fs::read(&path).map_err(|error| LookupError {
-        message: format!("open {}: {}", path.display(), os_text(&error)),
+        message: read_problem(&path, &error),
     })?;
     let broken = |what: String| LookupError {
         message: format!("{what} in {}", path.display()),

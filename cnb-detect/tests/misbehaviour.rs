@@ -91,7 +91,7 @@ fn a_malformed_plan_is_named_with_its_line() {
     check(
         "#!/bin/sh\nprintf '[[provides]]\\nname = x\\n' >\"$2\"\n",
         0o755,
-        "failed: its build plan is not well formed: toml: line 2 (last key \"provides.name\"): expected value but found 'x' instead",
+        "failed: its build plan is not well formed: toml: line 2 (last key \"provides.name\"): expected value but found \"x\" instead",
     );
     check(
         "#!/bin/sh\nprintf '[[provides]]\\n\\nname = 7\\n' >\"$2\"\n",

@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
                     .take(30)
                     .collect();
                 match word.len() {
-                    0 | 1 => format!("'{}'", next.escape_default()),
+                    0 | 1 => format!("'{}'", shown(next)),
                     _ => format!("\"{word}\""),
                 }
             }
@@ -256,6 +256,9 @@ impl<'a> Reader<'a> {
         let before = self.key.len();
         let key = self.key(EXPECTED)?;
         if !self.eat("=") {
+            if self.peek().is_none() {
+                return Err(self.broken("unexpected EOF; expected key separator '='"));
+            }
             let found = self.next_word();
             return Err(self.broken(format!("{EXPECTED} {found} instead")));
         }
@@ -338,4 +341,16 @@ impl<'a> Reader<'a> {
 /// Says whether a character is one that TOML has no place for; newlines are judged by the caller.
 fn is_control(c: char) -> bool {
     c != '\t' && (c < ' ' || c == '\u{7f}')
+}
+
+/// Shows a character as Go does in single quotes: printable ones as they are.
+fn shown(c: char) -> String {
+    let number = u32::from(c);
+    match c {
+        '"' => c.to_string(),
+        _ if c.is_ascii() => c.escape_default().to_string(),
+        _ if !c.escape_debug().to_string().starts_with("\\u") => c.to_string(),
+        _ if number > 0xffff => format!("\\U{number:08x}"),
+        _ => format!("\\u{number:04x}"),
+    }
 }

@@ -3,7 +3,7 @@
 use toml::Value;
 use toml::value::{Datetime, Offset};
 
-use super::{Broken, Reader, is_control};
+use super::{Broken, Reader, is_control, shown};
 
 impl Reader<'_> {
     pub(super) fn scalar(&mut self) -> Result<Value, Broken> {
@@ -100,6 +100,7 @@ impl Reader<'_> {
 
     fn escape(&mut self) -> Result<char, Broken> {
         let found = self.bump();
+        let kind = found.unwrap_or_default();
         let digits = match found {
             Some('b') => return Ok('\u{8}'),
             Some('t') => return Ok('\t'),
@@ -112,7 +113,7 @@ impl Reader<'_> {
             Some('x') => 2,
             Some('u') => 4,
             Some('U') => 8,
-            Some(c) => return Err(self.broken(format!("invalid escape in string '\\{}'", c.escape_default()))),
+            Some(c) => return Err(self.broken(format!("invalid escape in string '\\{}'", shown(c)))),
             None => return Err(self.broken("unexpected EOF in an escape")),
         };
         let hex = self
@@ -126,12 +127,16 @@ impl Reader<'_> {
         u32::from_str_radix(hex, 16)
             .ok()
             .and_then(char::from_u32)
-            .ok_or_else(|| self.broken(format!("Escaped character '\\{hex}' is not valid UTF-8.")))
+            .ok_or_else(|| self.broken(format!("Escaped character '\\{kind}{hex}' is not valid UTF-8.")))
     }
 
     /// Reads a value without quotes.
     fn plain(&mut self) -> Result<Value, Broken> {
-        let found = self.next_word();
+        let found = match self.peek() {
+            // Of values even a single letter is a word.
+            Some(letter) if letter.is_ascii_alphabetic() => self.next_word().replace('\'', "\""),
+            _ => self.next_word(),
+        };
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_' | ':');
         let all = self.rest;
         let mut word = self.take(is_part);
@@ -181,12 +186,15 @@ impl Reader<'_> {
                 if !sign.is_empty() {
                     return Err(self.broken(format!("cannot use sign with non-decimal numbers: '{sign}{prefix}'")));
                 }
-                let digits = self.without_underscores(digits, word, |c| c.is_digit(radix))?;
+                let digits = self.without_underscores(digits, word, "integer", |c| c.is_digit(radix))?;
                 let number = i64::from_str_radix(&digits, radix);
                 return number
                     .map(Value::Integer)
                     .map_err(|_| self.broken(format!("{word} is out of range for int64")));
             }
+        }
+        if digits.starts_with('.') {
+            return Err(self.broken("floats must start with a digit, not '.'"));
         }
         if !digits.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(self.broken(format!("expected value but found {found} instead")));
@@ -204,7 +212,11 @@ impl Reader<'_> {
         if whole.len() > 1 && whole.starts_with('0') {
             return Err(self.broken(format!("Invalid {what} \"{word}\": cannot have leading zeroes")));
         }
-        let decimal = |text: &str| self.without_underscores(text, word, |c| c.is_ascii_digit());
+        if fraction == Some("") {
+            let problem = "'.' must be followed by one or more digits";
+            return Err(self.broken(format!("Invalid float \"{word}\": {problem}")));
+        }
+        let decimal = |text: &str| self.without_underscores(text, word, what, |c| c.is_ascii_digit());
         let mut plain = format!("{sign}{}", decimal(whole)?);
         if let Some(fraction) = fraction {
             plain = format!("{plain}.{}", decimal(fraction)?);
@@ -226,16 +238,23 @@ impl Reader<'_> {
         }
     }
 
-    /// Checks that there is nothing but digits, and single underscores between them.
-    fn without_underscores(&self, text: &str, word: &str, is_digit: impl Fn(char) -> bool) -> Result<String, Broken> {
-        let groups = text
-            .split('_')
-            .all(|group| !group.is_empty() && group.chars().all(&is_digit));
-        if groups {
-            Ok(text.replace('_', ""))
-        } else {
-            Err(self.broken(format!("Invalid number \"{word}\"")))
+    /// Checks that there is nothing but digits, and single underscores between them; `what` is the kind of number.
+    fn without_underscores(
+        &self,
+        text: &str,
+        word: &str,
+        what: &str,
+        is_digit: impl Fn(char) -> bool,
+    ) -> Result<String, Broken> {
+        let plain = text.replace('_', "");
+        if plain.is_empty() || !plain.chars().all(is_digit) {
+            return Err(self.broken(format!("Invalid {what} \"{word}\"")));
         }
+        if text.split('_').any(str::is_empty) {
+            let problem = "underscores must be surrounded by digits";
+            return Err(self.broken(format!("Invalid {what} \"{word}\": {problem}")));
+        }
+        Ok(plain)
     }
 }
 

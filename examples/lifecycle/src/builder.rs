@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cnb_build::{BuildInputs, BuildMetadata};
-use cnb_detect::{HostRunner, ModuleStore, os_text};
+use cnb_detect::{HostRunner, ModuleStore, read_problem};
 use cnb_order::{ApiVersion, DetectedGroup, Plan, toml_text};
 
 use crate::detector::{
@@ -79,7 +79,7 @@ pub(crate) fn build(
 
 fn read<T>(path: &Path, what: &str, parse: impl Fn(&str) -> Result<T, cnb_order::DecodeError>) -> Result<T, Failure> {
     let failed = |reason: String| Failure::because(code::FAILED, &format!("read {what} file"), reason);
-    let bytes = fs::read(path).map_err(|error| failed(format!("open {}: {}", path.display(), os_text(&error))))?;
+    let bytes = fs::read(path).map_err(|error| failed(read_problem(path, &error)))?;
     let parsed = toml_text(&bytes).and_then(parse);
     parsed.map_err(|error| failed(error.to_string()))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cnb_detect::{
     ApiError, BaseTarget, DetectError, DetectInputs, Detected, Environment, GenerateInputs, HostRunner, Log,
-    ModuleStore, os_text,
+    ModuleStore, os_text, read_problem,
 };
 use cnb_layers::phase;
 use cnb_order::{Analyzed, ApiVersion, Entry, ModuleKind, Order, RunInfo, SystemBuildpacks, toml_text};
@@ -177,8 +177,7 @@ pub(crate) fn base_target(analyzed: &Analyzed) -> BaseTarget {
 }
 
 fn read_text(path: &Path) -> Result<String, (std::io::ErrorKind, String)> {
-    let bytes =
-        fs::read(path).map_err(|error| (error.kind(), format!("open {}: {}", path.display(), os_text(&error))))?;
+    let bytes = fs::read(path).map_err(|error| (error.kind(), read_problem(path, &error)))?;
     let text = toml_text(&bytes).map_err(|error| (std::io::ErrorKind::InvalidData, error.to_string()))?;
     Ok(text.to_owned())
 }
@@ -332,4 +331,16 @@ impl Timer {
 
 fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_place_of_a_file_can_be_opened_but_not_read() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (_, problem) = read_text(directory.path()).expect_err("it is a directory");
+        assert_eq!(problem, format!("read {}: is a directory", directory.path().display()));
+    }
 }

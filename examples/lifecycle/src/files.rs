@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use cnb_detect::read_problem;
 use cnb_layers::metadata::{Analyzed, DecodeError, Group, ProjectMetadata, RunToml, StackToml};
 use cnb_layers::phase::os_error_text;
 use cnb_order::toml_text;
@@ -21,11 +22,7 @@ fn read<T>(path: &Path, what: &str, parse: impl Fn(&str) -> Result<T, DecodeErro
                 .map_err(|error| format!("failed to read {what} file: {error}"))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!(
-            "failed to read {what} file: open {}: {}",
-            path.display(),
-            os_error_text(&error)
-        )),
+        Err(error) => Err(format!("failed to read {what} file: {}", read_problem(path, &error))),
     }
 }
 
