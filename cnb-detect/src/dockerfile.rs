@@ -1,5 +1,7 @@
 //! The Dockerfiles that image extensions generate, as far as their rules go.
 
+use crate::instruction::{self, words};
+
 /// What a Dockerfile of an extension says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dockerfile {
@@ -35,10 +37,11 @@ impl Dockerfile {
     /// Reads the text.
     ///
     /// # Errors
-    /// The line and the instruction that is none.
+    /// The line and what is wrong with it: no instruction, or one that cannot stand there or lacks arguments.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut found = Self::default();
-        let instructions = instructions(text);
+        let escape = escape(text)?;
+        let instructions = instructions(text, escape)?;
         if instructions.is_empty() {
             return Err("file with no instructions".to_owned());
         }
@@ -54,6 +57,11 @@ impl Dockerfile {
                     ));
                 }
                 found.not_recommended.push((name.clone(), line));
+            }
+            instruction::check(&name, rest, escape)
+                .map_err(|problem| format!("dockerfile parse error on line {line}: {problem}"))?;
+            if found.bases.is_empty() && !matches!(name.as_str(), "FROM" | "ARG") {
+                return Err("no build stage in current context".to_owned());
             }
             let mut words = rest.split_whitespace().filter(|word| !word.starts_with("--"));
             match name.as_str() {
@@ -109,7 +117,7 @@ impl Dockerfile {
 
 /// Returns the instructions with the number of their first line; continued lines are joined, comments and the bodies of
 /// here-documents dropped.
-fn instructions(text: &str) -> Vec<(usize, String)> {
+fn instructions(text: &str, escape: char) -> Result<Vec<(usize, String)>, String> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let mut open: Option<(usize, String)> = None;
     let mut here: Vec<(String, bool)> = Vec::new();
@@ -126,7 +134,7 @@ fn instructions(text: &str) -> Vec<(usize, String)> {
             continue;
         }
         let (number, mut whole) = open.take().unwrap_or((at + 1, String::new()));
-        if let Some(part) = trimmed.strip_suffix('\\') {
+        if let Some(part) = trimmed.strip_suffix(escape) {
             whole.push_str(part);
             whole.push(' ');
             open = Some((number, whole));
@@ -139,18 +147,42 @@ fn instructions(text: &str) -> Vec<(usize, String)> {
                 .is_some_and(|start| start.eq_ignore_ascii_case(name))
         };
         if ["RUN", "COPY", "ADD"].iter().any(starts_with) {
-            here = here_documents(&whole);
+            here = here_documents(&whole, escape);
         }
         found.push((number, whole));
     }
+    if !here.is_empty() {
+        return Err("unterminated heredoc".to_owned());
+    }
     found.extend(open);
-    found
+    Ok(found)
+}
+
+/// Returns the character that joins lines: a directive among the first lines may choose another one.
+fn escape(text: &str) -> Result<char, String> {
+    let directives = text
+        .lines()
+        .map_while(|line| line.trim().strip_prefix('#')?.split_once('='));
+    for (name, value) in directives {
+        let name = name.trim();
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            break;
+        }
+        if name.eq_ignore_ascii_case("escape") {
+            return match value.trim() {
+                "\\" => Ok('\\'),
+                "`" => Ok('`'),
+                other => Err(format!("invalid ESCAPE '{other}'. Must be ` or \\")),
+            };
+        }
+    }
+    Ok('\\')
 }
 
 /// Returns the end marks of the here-documents that an instruction opens, and whether tabs in front of them are dropped.
-fn here_documents(instruction: &str) -> Vec<(String, bool)> {
-    instruction
-        .split_whitespace()
+fn here_documents(instruction: &str, escape: char) -> Vec<(String, bool)> {
+    words(instruction, escape)
+        .iter()
         .filter_map(|word| word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<"))
         .filter(|rest| !rest.starts_with('<'))
         .map(|rest| match rest.strip_prefix('-') {
@@ -173,6 +205,39 @@ mod tests {
         assert_eq!(found.check_build(), Ok(()));
         assert!(found.extends);
         assert_eq!(found.not_recommended, [("CMD".to_owned(), 10)]);
+    }
+
+    #[test]
+    fn lines_that_the_reference_refuses_are_refused_with_their_number() {
+        for (text, problem) in [
+            ("RUN true\nFROM x\n", "no build stage in current context"),
+            (
+                "FROM x\n\nENV a\n",
+                "dockerfile parse error on line 3: ENV must have two arguments",
+            ),
+            (
+                "FROM a b\n",
+                "dockerfile parse error on line 1: FROM requires either one or three arguments",
+            ),
+            ("FROM x\nRUN <<EOF\ntrue\n", "unterminated heredoc"),
+            (
+                "FROM x\nRUN echo 'a <<EOF b'\nBAD\n",
+                "dockerfile parse error on line 3: unknown instruction: BAD",
+            ),
+            ("# escape=x\nFROM x\n", "invalid ESCAPE 'x'. Must be ` or \\"),
+        ] {
+            assert_eq!(Dockerfile::parse(text), Err(problem.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_directive_chooses_the_character_that_joins_lines() {
+        let found =
+            Dockerfile::parse("# syntax=x\n# escape = `\nFROM x\nRUN a `\n  b\nCOPY c:\\ d:\\\n").expect("it is fine");
+        assert_eq!(found.bases, ["x"]);
+        // Behind other text it is a comment.
+        let found = Dockerfile::parse("FROM x\n# escape=`\nRUN a \\\n  b\n");
+        assert!(found.is_ok());
     }
 
     #[test]

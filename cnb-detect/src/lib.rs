@@ -67,6 +67,7 @@ mod explain;
 mod explain_text;
 mod generate;
 mod host;
+mod instruction;
 mod log;
 mod modules;
 mod one_run;
