@@ -1,151 +1,190 @@
 /// A pattern for paths, with the meaning of Go's `filepath.Match`.
 ///
-/// `*` stands for any number of characters except `/` (twice is the same as once), `?` for one of them,
-/// `[a-c]` and `[^a]` for one of (or not of) a set, `\` takes the special meaning from what follows.
+/// `*` stands for any number of bytes except `/` (twice is the same as once), `?` for one character except
+/// `/`, `[a-c]` and `[^a]` for one of (or not of) a set, `\` takes the special meaning from what follows.
+/// A byte that is no part of a character counts as a character of its own.
+///
+/// As in Go, a pattern is looked at only as far as a path matches: what is malformed behind a `*` shows
+/// only on paths that the part before the `*` matches.
 #[derive(Clone, Debug)]
-pub struct Pattern(Vec<Piece>);
+pub struct Pattern(Vec<Chunk>);
 
-/// A pattern is malformed.
+/// A pattern is malformed: a set is not closed or has no proper bounds, or `\` is last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("syntax error in pattern")]
 pub struct InvalidPattern;
 
+/// What stands between two `*`.
 #[derive(Clone, Debug)]
-enum Piece {
-    Literal(u32),
-    AnyOne,
-    AnyNumber,
-    Set { negated: bool, ranges: Vec<(u32, u32)> },
+struct Chunk {
+    /// Whether a `*` precedes it.
+    after_star: bool,
+    pieces: Result<Vec<Piece>, InvalidPattern>,
 }
 
-/// A byte that is not UTF-8 counts as a character of its own, beyond all real ones.
-const NOT_UTF8: u32 = 0x11_0000;
-
-fn characters(text: &[u8]) -> Vec<u32> {
-    let mut characters = Vec::with_capacity(text.len());
-    for chunk in text.utf8_chunks() {
-        characters.extend(chunk.valid().chars().map(u32::from));
-        characters.extend(chunk.invalid().iter().map(|byte| NOT_UTF8 + u32::from(*byte)));
-    }
-    characters
+#[derive(Clone, Debug)]
+enum Piece {
+    Literal(u8),
+    AnyOne,
+    Set {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Pattern {
     /// Reads a pattern.
-    ///
-    /// # Errors
-    /// When a set is not closed or malformed, or `\` is last.
-    pub fn new(pattern: &[u8]) -> Result<Self, InvalidPattern> {
-        let mut pieces = Vec::new();
-        let text = characters(pattern);
-        let mut rest = text.as_slice();
-        while let [first, after @ ..] = rest {
-            rest = after;
-            pieces.push(match char::from_u32(*first) {
-                Some('*') => Piece::AnyNumber,
-                Some('?') => Piece::AnyOne,
-                Some('[') => set(&mut rest)?,
-                Some('\\') => {
-                    let [escaped, after @ ..] = rest else {
-                        return Err(InvalidPattern);
-                    };
-                    rest = after;
-                    Piece::Literal(*escaped)
-                }
-                _ => Piece::Literal(*first),
+    pub fn new(pattern: &[u8]) -> Self {
+        let mut chunks = Vec::new();
+        let mut rest = pattern;
+        while !rest.is_empty() {
+            let stars = rest.iter().take_while(|byte| **byte == b'*').count();
+            let (text, after) = rest[stars..].split_at(chunk_length(&rest[stars..]));
+            chunks.push(Chunk {
+                after_star: stars > 0,
+                pieces: pieces(text),
             });
+            rest = after;
         }
-        Ok(Self(pieces))
+        Self(chunks)
     }
 
     /// Returns whether the whole of `path` is one that the pattern describes.
-    pub fn matches(&self, path: &[u8]) -> bool {
-        let text = characters(path);
-        let slash = u32::from('/');
-        let (mut piece, mut at) = (0, 0);
-        // Where to go on when what follows the last `*` does not fit here.
-        let mut retry: Option<(usize, usize)> = None;
-        loop {
-            let fits = match (self.0.get(piece), text.get(at)) {
-                (None, None) => return true,
-                (Some(Piece::AnyNumber), _) => {
-                    retry = Some((piece + 1, at));
-                    piece += 1;
-                    continue;
-                }
-                (Some(Piece::Literal(literal)), Some(character)) => literal == character,
-                (Some(Piece::AnyOne), Some(character)) => *character != slash,
-                (Some(Piece::Set { negated, ranges }), Some(character)) => {
-                    let character = if *character >= NOT_UTF8 { 0xfffd } else { *character };
-                    ranges.iter().any(|(low, high)| (*low..=*high).contains(&character)) != *negated
-                }
-                _ => false,
+    ///
+    /// # Errors
+    /// When a part of the pattern that is tried on the path is malformed.
+    pub fn matches(&self, path: &[u8]) -> Result<bool, InvalidPattern> {
+        let mut path = path;
+        for (at, chunk) in self.0.iter().enumerate() {
+            let is_last = at + 1 == self.0.len();
+            let Some(rest) = chunk.find(path, is_last)? else {
+                return Ok(false);
             };
-            if fits {
-                (piece, at) = (piece + 1, at + 1);
-                continue;
+            path = rest;
+        }
+        Ok(path.is_empty())
+    }
+}
+
+impl Chunk {
+    /// Returns what is left of `path` behind the first place where the chunk fits; the last chunk fits at
+    /// the path's end alone.
+    fn find<'a>(&self, path: &'a [u8], is_last: bool) -> Result<Option<&'a [u8]>, InvalidPattern> {
+        let pieces = self.pieces.as_ref().map_err(|error| *error)?;
+        let mut start = path;
+        loop {
+            match fit(pieces, start) {
+                Some(rest) if rest.is_empty() || !is_last => return Ok(Some(rest)),
+                _ => {}
             }
-            match retry {
-                Some((after, start)) if text.get(start).is_some_and(|character| *character != slash) => {
-                    retry = Some((after, start + 1));
-                    (piece, at) = (after, start + 1);
-                }
-                _ => return false,
+            match start {
+                [first, after @ ..] if self.after_star && *first != b'/' => start = after,
+                _ => return Ok(None),
             }
         }
     }
+}
+
+/// Returns what is left of `path` where it begins with what the pieces describe.
+fn fit<'a>(pieces: &[Piece], path: &'a [u8]) -> Option<&'a [u8]> {
+    pieces.iter().try_fold(path, |path, piece| match piece {
+        Piece::Literal(byte) => path.strip_prefix(&[*byte]),
+        Piece::AnyOne => character(path)
+            .filter(|_| path[0] != b'/')
+            .map(|(_, length)| &path[length..]),
+        Piece::Set { negated, ranges } => {
+            let (character, length) = character(path)?;
+            let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
+            let is_in = ranges.iter().any(|(low, high)| (*low..=*high).contains(&character));
+            (is_in != *negated).then(|| &path[length..])
+        }
+    })
+}
+
+/// Returns the character in front and its length in bytes; a byte that begins none is `None`.
+fn character(text: &[u8]) -> Option<(Option<char>, usize)> {
+    let longest = &text[..text.len().min(4)];
+    let first = longest.utf8_chunks().next()?.valid().chars().next();
+    Some((first, first.map_or(1, char::len_utf8)))
+}
+
+/// Returns the number of bytes up to the next `*` that is neither escaped nor in a set.
+fn chunk_length(text: &[u8]) -> usize {
+    let (mut at, mut in_set) = (0, false);
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'[' => in_set = true,
+            b']' => in_set = false,
+            b'*' if !in_set => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    at.min(text.len())
+}
+
+fn pieces(mut text: &[u8]) -> Result<Vec<Piece>, InvalidPattern> {
+    let mut pieces = Vec::new();
+    while let [first, rest @ ..] = text {
+        text = rest;
+        pieces.push(match first {
+            b'?' => Piece::AnyOne,
+            b'[' => set(&mut text)?,
+            b'\\' => {
+                let [escaped, rest @ ..] = text else {
+                    return Err(InvalidPattern);
+                };
+                text = rest;
+                Piece::Literal(*escaped)
+            }
+            byte => Piece::Literal(*byte),
+        });
+    }
+    Ok(pieces)
 }
 
 /// Reads a set after its `[`.
-fn set(rest: &mut &[u32]) -> Result<Piece, InvalidPattern> {
-    let mut next = || match *rest {
-        [first, after @ ..] => {
-            let first = *first;
-            *rest = after;
-            Ok(first)
-        }
-        [] => Err(InvalidPattern),
-    };
-    let mut first = next()?;
-    let negated = first == u32::from('^');
-    if negated {
-        first = next()?;
-    }
+fn set(text: &mut &[u8]) -> Result<Piece, InvalidPattern> {
+    let negated = skip(text, b'^');
     let mut ranges = Vec::new();
-    let mut low = first;
-    loop {
-        if low == u32::from(']') && !ranges.is_empty() {
-            return Ok(Piece::Set { negated, ranges });
-        }
-        let start = bound(low, &mut next)?;
-        let mut after = next()?;
-        let mut end = start;
-        if after == u32::from('-') {
-            end = bound(next()?, &mut next)?;
-            after = next()?;
-        }
-        ranges.push((start, end));
-        low = after;
+    while ranges.is_empty() || !skip(text, b']') {
+        let low = bound(text)?;
+        let high = if skip(text, b'-') { bound(text)? } else { low };
+        ranges.push((low, high));
     }
+    Ok(Piece::Set { negated, ranges })
 }
 
-/// Returns a bound of a range; `-`, `]` and what is not UTF-8 must be escaped or are not possible.
-fn bound(character: u32, next: &mut dyn FnMut() -> Result<u32, InvalidPattern>) -> Result<u32, InvalidPattern> {
-    let bound = match char::from_u32(character) {
-        Some('-' | ']') => return Err(InvalidPattern),
-        Some('\\') => next()?,
-        _ => character,
-    };
-    if bound >= NOT_UTF8 {
-        Err(InvalidPattern)
-    } else {
-        Ok(bound)
+/// Goes behind `byte` where it is in front.
+fn skip(text: &mut &[u8], byte: u8) -> bool {
+    let after = text.strip_prefix(&[byte]);
+    *text = after.unwrap_or(text);
+    after.is_some()
+}
+
+/// Reads a bound of a range: `-` and `]` must be escaped, and more must follow.
+fn bound(text: &mut &[u8]) -> Result<char, InvalidPattern> {
+    if matches!(text, [b'-' | b']', ..]) {
+        return Err(InvalidPattern);
     }
+    skip(text, b'\\');
+    let (Some(bound), length) = character(text).ok_or(InvalidPattern)? else {
+        return Err(InvalidPattern);
+    };
+    *text = &text[length..];
+    if text.is_empty() { Err(InvalidPattern) } else { Ok(bound) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(pattern: impl AsRef<[u8]>, path: impl AsRef<[u8]>, expected: Result<bool, InvalidPattern>) {
+        let (pattern, path) = (pattern.as_ref(), path.as_ref());
+        let found = Pattern::new(pattern).matches(path);
+        assert_eq!(found, expected, "{} on {}", pattern.escape_ascii(), path.escape_ascii());
+    }
 
     #[test]
     fn patterns_match_as_go_matches_them() {
@@ -167,14 +206,31 @@ mod tests {
             ("*.tar.gz", "x.tar.tar.gz", true),
             ("a/*/c", "a/b/c", true),
             ("[\\]a]", "]", true),
+            ("[a*]b", "*b", true),
             ("a*", "ab/c", false),
             ("*c", "a/c", false),
             ("", "", true),
             ("", "a", false),
         ] {
-            let compiled = Pattern::new(pattern.as_bytes()).expect(pattern);
-            assert_eq!(compiled.matches(path.as_bytes()), expected, "{pattern} on {path}");
+            check(pattern, path, Ok(expected));
         }
+    }
+
+    #[test]
+    fn a_star_skips_bytes_and_not_characters() {
+        check("*??", "日", Ok(true));
+        check(b"*\xa5", "日", Ok(true));
+        check("???", "日", Ok(false));
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_is_a_character_of_its_own() {
+        check(b"\xff", b"\xff", Ok(true));
+        check("?", b"\xff", Ok(true));
+        check("[^a]", b"\xff", Ok(true));
+        check("[\u{fffd}]", b"\xff", Ok(true));
+        check(b"[\xff]", b"\xff", Err(InvalidPattern));
+        check(b"[a-\xff]", "b", Err(InvalidPattern));
     }
 
     #[test]
@@ -182,7 +238,20 @@ mod tests {
         for pattern in [
             "[", "[a", "[]", "[]a]", "[^]", "[-]", "[x-]", "[-x]", "[a-b-c]", "a\\", "[\\", "zz/[a",
         ] {
-            assert!(Pattern::new(pattern.as_bytes()).is_err(), "{pattern}");
+            check(pattern, "", Err(InvalidPattern));
+            check(pattern, "zz", Err(InvalidPattern));
         }
+    }
+
+    #[test]
+    fn what_is_malformed_behind_a_star_shows_only_where_the_part_before_it_fits() {
+        check("static/*[a-", "README", Ok(false));
+        check("static/*[a-", "static/x", Err(InvalidPattern));
+        check("a*[", "b", Ok(false));
+        check("a*[", "ab", Err(InvalidPattern));
+        check("x*\\", "y", Ok(false));
+        check("*[", "a/b", Err(InvalidPattern));
+        check("**[", "", Err(InvalidPattern));
+        check("a*b[", "axc", Err(InvalidPattern));
     }
 }

@@ -18,7 +18,7 @@ use crate::tar::clean;
 /// on belongs to `uid` and `gid`.
 ///
 /// # Errors
-/// When the tree cannot be read, or a pattern is malformed and there is a path to try it on.
+/// When the tree cannot be read, or a pattern is malformed and there is a path that it is tried on.
 pub fn slice_layers(
     root: &Path,
     dir: &Path,
@@ -98,18 +98,34 @@ impl Index {
             let cleaned = clean(pattern.as_bytes());
             let compiled = Pattern::new(&cleaned);
             for name in self.paths.keys().filter(|name| **name != self.root) {
-                let compiled = compiled.as_ref().map_err(|error| LayerError::Pattern {
-                    path: PathBuf::from(OsStr::from_bytes(relative_bytes(name, &self.root))),
-                    pattern: String::from_utf8_lossy(&cleaned).into_owned(),
-                    source: *error,
-                })?;
-                if compiled.matches(relative_bytes(name, &self.root)) {
-                    self.take(name, taken, &mut chosen);
+                match compiled.matches(relative_bytes(name, &self.root)) {
+                    Ok(true) => self.take(name, taken, &mut chosen),
+                    Ok(false) => {}
+                    Err(source) => {
+                        return Err(LayerError::Pattern {
+                            path: self.first_refused(&compiled),
+                            pattern: String::from_utf8_lossy(&cleaned).into_owned(),
+                            source,
+                        });
+                    }
                 }
             }
         }
         self.add_directories_above(taken, &mut chosen);
         Ok(chosen)
+    }
+
+    /// Returns the path, below the root, on which a malformed pattern fails first in the order of a walk.
+    fn first_refused(&self, pattern: &Pattern) -> PathBuf {
+        self.paths
+            .keys()
+            .filter(|name| **name != self.root)
+            .map(|name| relative_bytes(name, &self.root))
+            .filter(|path| pattern.matches(path).is_err())
+            .map(|path| Path::new(OsStr::from_bytes(path)))
+            .min()
+            .unwrap_or_else(|| Path::new(""))
+            .to_owned()
     }
 
     fn take<'a>(&'a self, name: &'a Vec<u8>, taken: &mut BTreeSet<&'a Vec<u8>>, chosen: &mut BTreeSet<&'a Vec<u8>>) {
