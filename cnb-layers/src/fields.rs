@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::go_json::{text_of, with_whole_characters};
 use crate::{DiffId, Timestamp};
 
 /// Why a JSON document is not the manifest, index or config it should be.
@@ -18,7 +19,8 @@ pub struct InvalidJson {
 
 /// A JSON object that is taken apart field by field. What is left is unknown to us.
 ///
-/// As Go does: names match without regard to case (an exact match first), and `null` counts as absent.
+/// As Go does: names match without regard to case (an exact match first), `null` counts as absent, and what is
+/// no character in a text is U+FFFD.
 pub(crate) struct Fields {
     place: String,
     map: BTreeMap<String, Value>,
@@ -26,7 +28,8 @@ pub(crate) struct Fields {
 
 impl Fields {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, InvalidJson> {
-        let value = serde_json::from_slice(bytes).map_err(|error| InvalidJson {
+        let text = text_of(bytes);
+        let value = serde_json::from_str(&with_whole_characters(&text)).map_err(|error| InvalidJson {
             place: "document".to_owned(),
             problem: format!("it is not JSON: {error}"),
         })?;
@@ -229,5 +232,12 @@ mod tests {
         assert_eq!(fields.text("os").expect("text"), "linux");
         assert_eq!(fields.text("variant").expect("text"), "");
         assert_eq!(fields.rest().into_keys().collect::<Vec<_>>(), ["other"]);
+    }
+
+    #[test]
+    fn what_is_no_character_is_an_unknown_one() {
+        let mut fields = Fields::parse(b"{\"a\":\"x\xff\",\"b\":\"\\ud800\"}").expect("object");
+        assert_eq!(fields.text("a").expect("text"), "x\u{fffd}");
+        assert_eq!(fields.text("b").expect("text"), "\u{fffd}");
     }
 }

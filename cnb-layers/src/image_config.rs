@@ -262,6 +262,15 @@ impl ContainerConfig {
             .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
+    /// Returns the value of the first variable called `name` whose value has no `=` in it: the reference does not see
+    /// the others.
+    pub(crate) fn plain_env(&self, name: &str) -> Option<&str> {
+        self.env
+            .iter()
+            .filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+            .find(|value| !value.contains('='))
+    }
+
     /// Sets a variable: in its place when there is one of that name (the first), else at the end.
     pub fn set_env(&mut self, name: &str, value: &str) {
         let pair = format!("{name}={value}");
@@ -365,5 +374,17 @@ mod tests {
         let config = ImageConfig::from_json(json.as_bytes()).expect("unknown fields are kept");
         let again = ImageConfig::from_json(&config.to_json()).expect("what was written is a config");
         assert_eq!(again.to_json(), config.to_json());
+    }
+
+    #[test]
+    fn what_has_an_equals_sign_in_its_value_is_passed_over_where_the_reference_does() {
+        let mut config = ContainerConfig {
+            env: ["PATH=a=b", "X=1", "PATH=/x", "PATH=/y"].map(str::to_owned).to_vec(),
+            ..ContainerConfig::default()
+        };
+        assert_eq!(config.env("PATH"), Some("a=b"));
+        assert_eq!(config.plain_env("PATH"), Some("/x"));
+        config.set_env("PATH", "/z");
+        assert_eq!(config.env, ["PATH=/z", "X=1", "PATH=/x", "PATH=/y"]);
     }
 }

@@ -1,9 +1,8 @@
-use std::borrow::Cow;
-
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Image;
+use crate::go_json::with_whole_characters;
 
 /// Why a label cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,39 +54,6 @@ pub(super) fn json<T: DeserializeOwned + Default>(
     }
 }
 
-/// Replaces escapes of half characters (`\ud800` without its other half), of which Go makes U+FFFD.
-fn with_whole_characters(text: &str) -> Cow<'_, str> {
-    if !text.contains("\\ud") && !text.contains("\\uD") {
-        return Cow::Borrowed(text);
-    }
-    let mut whole = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
-        whole.push_str(before);
-        let (taken, written) = match (unit(escape), escape.get(6..).and_then(unit)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, &escape[..12]),
-            (Some(0xd800..=0xdfff), _) => (6, "\u{fffd}"),
-            // An escaped backslash is no beginning of an escape; what follows any other one needs no look.
-            _ => {
-                let end = escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end);
-                (end, &escape[..end])
-            }
-        };
-        whole.push_str(written);
-        rest = &escape[taken..];
-    }
-    whole.push_str(rest);
-    Cow::Owned(whole)
-}
-
-/// The UTF-16 unit of an escape `\uXXXX` at the beginning.
-fn unit(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix("\\u")?.get(..4)?;
-    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hex.then(|| u32::from_str_radix(digits, 16).ok())?
-}
-
 /// Removes nulls and gives fields their proper case; `false` when the whole is null.
 fn normalize(value: &mut Value, fields: &[&str]) -> bool {
     match value {
@@ -121,19 +87,4 @@ fn normalize(value: &mut Value, fields: &[&str]) -> bool {
         _ => {}
     }
     true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::with_whole_characters;
-
-    #[test]
-    fn half_characters_are_replaced_and_whole_ones_are_kept() {
-        let check = |text: &str, expected: &str| assert_eq!(with_whole_characters(text), expected);
-        check(r#"{"a":"\ud800x"}"#, "{\"a\":\"\u{fffd}x\"}");
-        check(r#""\udc00\uD83D\uDE00""#, "\"\u{fffd}\\uD83D\\uDE00\"");
-        check(r#""\\ud800 \u00e9 \n""#, r#""\\ud800 \u00e9 \n""#);
-        check(r#""\ud8"#, r#""\ud8"#);
-        check("\"\\é\\ud800é\"", "\"\\é\u{fffd}é\"");
-    }
 }

@@ -57,11 +57,7 @@ impl Export<'_> {
             config.set_env(name, &value);
         }
         log.debug("Prepending /cnb/process and /cnb/lifecycle to PATH");
-        // The reference does not see a variable whose value has an equals sign in it.
-        let path = config
-            .env("PATH")
-            .filter(|path| !path.contains('='))
-            .unwrap_or_default();
+        let path = config.plain_env("PATH").unwrap_or_default();
         let path = format!("/cnb/process:/cnb/lifecycle:{path}");
         config.set_env("PATH", &path);
         config.working_dir = text(inputs.app_dir);

@@ -26,10 +26,7 @@ struct Chunk {
 enum Piece {
     Literal(u8),
     AnyOne,
-    Set {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
+    Set { negated: bool, ranges: Vec<(char, char)> },
 }
 
 impl Pattern {
@@ -173,7 +170,11 @@ fn bound(text: &mut &[u8]) -> Result<char, InvalidPattern> {
         return Err(InvalidPattern);
     };
     *text = &text[length..];
-    if text.is_empty() { Err(InvalidPattern) } else { Ok(bound) }
+    if text.is_empty() {
+        Err(InvalidPattern)
+    } else {
+        Ok(bound)
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Reading documents leniently where the reference is lenient (case of keys, absent values) and strictly
 //! where it is strict (the type of a value): TOML by `cnb_order`, JSON here.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use cnb_order::Fields;
 use serde_json::{Map, Value};
 
 use super::Data;
+use crate::go_json::with_whole_characters;
 
 /// Why a document could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -253,7 +253,7 @@ fn wrong(key: &str, expected: &'static str) -> DecodeError {
 
 /// Reads JSON text.
 pub(crate) fn json(text: &str) -> Result<Value, DecodeError> {
-    serde_json::from_str(&whole_characters(text)).map_err(|error| {
+    serde_json::from_str(&with_whole_characters(text)).map_err(|error| {
         DecodeError::NotJson(if error.is_eof() {
             "unexpected end of JSON input".to_owned()
         } else {
@@ -264,69 +264,6 @@ pub(crate) fn json(text: &str) -> Result<Value, DecodeError> {
 
 /// Reads the JSON value that a text starts with; what follows it does not matter.
 pub(crate) fn first_json(text: &str) -> Option<Value> {
-    let text = whole_characters(text);
+    let text = with_whole_characters(text);
     serde_json::Deserializer::from_str(&text).into_iter().next()?.ok()
-}
-
-/// Replaces escapes of half characters by U+FFFD, which the reference reads in their place.
-fn whole_characters(text: &str) -> Cow<'_, str> {
-    if !text.contains("\\ud") && !text.contains("\\uD") {
-        return Cow::Borrowed(text);
-    }
-    let mut whole = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
-        whole.push_str(before);
-        let second = escape.get(6..).and_then(escaped);
-        let (replaced, length) = match escaped(escape) {
-            Some(0xd800..=0xdbff) if second.is_some_and(|half| (0xdc00..=0xdfff).contains(&half)) => (None, 12),
-            Some(0xd800..=0xdfff) => (Some("\\ufffd"), 6),
-            // The character behind the backslash, which may be another one.
-            _ => (None, 1 + escape.chars().nth(1).map_or(0, char::len_utf8)),
-        };
-        let (escape, behind) = escape.split_at(length);
-        whole.push_str(replaced.unwrap_or(escape));
-        rest = behind;
-    }
-    whole.push_str(rest);
-    Cow::Owned(whole)
-}
-
-/// Returns the number of the escape `\uXXXX` that a text starts with.
-fn escaped(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix("\\u")?.get(..4)?;
-    let is_number = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    u32::from_str_radix(digits, 16).ok().filter(|_| is_number)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_of_half_characters_are_read_as_unknown_characters() {
-        for (text, expected) in [
-            (r#""\ud800""#, "\u{fffd}"),
-            (r#""a\uDBFFb""#, "a\u{fffd}b"),
-            (r#""\udc00\ud800""#, "\u{fffd}\u{fffd}"),
-            (r#""\ud800\ud83d\ude00""#, "\u{fffd}\u{1f600}"),
-            (r#""\ud800\u0041é""#, "\u{fffd}Aé"),
-            (r#""\\ud800 \\\ud800""#, "\\ud800 \\\u{fffd}"),
-            (r#""\ud83d\ude00""#, "\u{1f600}"),
-        ] {
-            assert_eq!(json(text), Ok(Value::from(expected)), "{text}");
-            assert_eq!(first_json(&format!("{text} x")), Some(Value::from(expected)), "{text}");
-        }
-        for text in [
-            r#""\ud8""#,
-            r#""\ud80é""#,
-            "\"\\",
-            r#""\ud800"#,
-            r#""\u+d80""#,
-            r"\ud800",
-        ] {
-            assert!(json(text).is_err(), "{text}");
-        }
-    }
 }

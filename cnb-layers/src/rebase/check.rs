@@ -60,7 +60,7 @@ pub enum Misfit {
 
 /// Decides whether `base` fits `app`. With `force`, reasons that may be overridden come back as warnings.
 pub fn check_rebase(app: &Image, base: &Image, force: bool) -> Result<Vec<Misfit>, Misfit> {
-    let since_0_12 = match app.env("CNB_PLATFORM_API").unwrap_or_default() {
+    let since_0_12 = match app.config().config.plain_env("CNB_PLATFORM_API").unwrap_or_default() {
         "" => false,
         text => {
             let version: ApiVersion = text.parse().map_err(|_| Misfit::PlatformApi(text.to_owned()))?;

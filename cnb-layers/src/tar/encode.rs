@@ -224,7 +224,7 @@ fn possible_formats(header: &Header) -> Result<(Format, Records), InvalidHeader>
 
 fn ustar(header: &Header, out: &mut Vec<u8>) {
     let (prefix, name) = split(&header.name).unwrap_or((b"", &header.name));
-    let mut block = main_block(header, name, &header.link, octal);
+    let mut block = main_block(header, [name, &header.link, &header.user, &header.group], octal);
     put_text(&mut block[PREFIX], prefix);
     finish(block, *b"ustar\x0000", out);
 }
@@ -252,8 +252,9 @@ fn pax(header: &Header, records: &Records, out: &mut Vec<u8>) -> Result<(), Inva
             return Ok(());
         }
     }
-    let (name, link) = (only_ascii(&header.name), only_ascii(&header.link));
-    finish(main_block(header, &name, &link, octal), *b"ustar\x0000", out);
+    let texts = [&header.name, &header.link, &header.user, &header.group].map(|text| only_ascii(text));
+    let block = main_block(header, texts.each_ref().map(Vec::as_slice), octal);
+    finish(block, *b"ustar\x0000", out);
     Ok(())
 }
 
@@ -265,7 +266,8 @@ fn gnu(header: &Header, out: &mut Vec<u8>) {
             special(b"././@LongLink", &data, flag, *b"ustar  \0", out);
         }
     }
-    let mut block = main_block(header, &header.name, &header.link, binary);
+    let texts = [&header.name, &header.link, &header.user, &header.group];
+    let mut block = main_block(header, texts.map(Vec::as_slice), binary);
     if let Some((seconds, _)) = header.atime {
         binary(&mut block[GNU_ATIME], seconds);
     }
@@ -275,18 +277,18 @@ fn gnu(header: &Header, out: &mut Vec<u8>) {
     finish(block, *b"ustar  \0", out);
 }
 
-fn main_block(header: &Header, name: &[u8], link: &[u8], number: fn(&mut [u8], i64)) -> Block {
+/// Returns the block with name, link, user and group as `texts`.
+fn main_block(header: &Header, texts: [&[u8]; 4], number: fn(&mut [u8], i64)) -> Block {
     let mut block = [0; BLOCK];
     block[FLAG] = header.kind.flag();
-    put_text(&mut block[NAME], name);
-    put_text(&mut block[LINK], link);
+    for (field, text) in [NAME, LINK, USER, GROUP].into_iter().zip(texts) {
+        put_text(&mut block[field], text);
+    }
     number(&mut block[MODE], header.mode);
     number(&mut block[UID], header.uid);
     number(&mut block[GID], header.gid);
     number(&mut block[SIZE], header.size);
     number(&mut block[MTIME], header.mtime.map_or(0, |(seconds, _)| seconds));
-    put_text(&mut block[USER], &header.user);
-    put_text(&mut block[GROUP], &header.group);
     number(&mut block[MAJOR], header.device.0);
     number(&mut block[MINOR], header.device.1);
     block

@@ -88,10 +88,11 @@ impl<R: Read> TarReader<R> {
                     let data = self.special(&header)?;
                     let parsed = parse_records(&data).ok_or_else(|| damaged(&header, "its records are not valid"))?;
                     if header.kind == EntryKind::PaxGlobal {
-                        let mut global = Header::new(EntryKind::PaxGlobal, header.name);
-                        global.mtime = None;
-                        global.records = parsed;
-                        global.format = format;
+                        let mut named = header;
+                        // As in Go, its own records may name it; if a number of them is wrong, it has none.
+                        let records = merge(&mut named, parsed).map(|()| named.records).unwrap_or_default();
+                        let mut global = Header::new(EntryKind::PaxGlobal, named.name);
+                        (global.mtime, global.records, global.format) = (None, records, format);
                         return Ok(Some(global));
                     }
                     records = parsed;
@@ -107,8 +108,9 @@ impl<R: Read> TarReader<R> {
                 }
                 _ => {
                     merge(&mut header, records)?;
-                    header.name = long_name.unwrap_or(header.name);
-                    header.link = long_link.unwrap_or(header.link);
+                    // An empty one counts as none, as in Go.
+                    header.name = long_name.filter(|name| !name.is_empty()).unwrap_or(header.name);
+                    header.link = long_link.filter(|link| !link.is_empty()).unwrap_or(header.link);
                     if header.kind == EntryKind::Other(0) {
                         let is_directory = header.name.ends_with(b"/");
                         header.kind = if is_directory {

@@ -257,11 +257,7 @@ impl Inputs {
         let optional = |flag: &str, var: &str| source.given(flag, var).map(|path| absolute(cwd, Path::new(&path)));
         Ok(Self {
             api,
-            positional: parsed
-                .positional
-                .iter()
-                .map(|arg| arg.to_string_lossy().into_owned())
-                .collect(),
+            positional: parsed.positional.iter().cloned().map(lossy).collect(),
             analyzed: beneath("analyzed", "CNB_ANALYZED_PATH", "analyzed.toml"),
             app: directory("app", "CNB_APP_DIR", "/workspace"),
             build_config: directory("build-config", "CNB_BUILD_CONFIG_DIR", "/cnb/build-config"),
