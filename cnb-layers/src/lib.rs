@@ -76,7 +76,6 @@ pub use copy::{CopyError, CopyEvent, copy_image, copy_layers, copy_resolved_imag
 pub use descriptor::{Descriptor, Platform};
 pub use diff_id::{DiffId, InvalidDiffId, digest_of};
 pub use fields::InvalidJson;
-pub use go_json::to_go_json;
 pub use image::{Image, ImageDraft, ImageFormat, InvalidImage, Layer};
 pub use image_config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use layer::{

@@ -6,6 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::Formatter;
 
+use crate::go_toml::{plain, shortest};
+
 /// Writes `value` as Go does: no spaces, keys of maps in byte order, `<`, `>`, `&`, U+2028 and U+2029 escaped.
 ///
 /// Labels of images and status fields hold such text, and digests depend on each byte of it.
@@ -45,13 +47,10 @@ impl Formatter for GoFormatter {
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         let size = value.abs();
         if size == 0.0 || (1e-6..1e21).contains(&size) {
-            return write!(writer, "{value}");
+            return writer.write_all(plain(value).as_bytes());
         }
-        let text = format!("{value:e}");
-        match text.split_once('e') {
-            Some((digits, exponent)) if !exponent.starts_with('-') => write!(writer, "{digits}e+{exponent}"),
-            _ => writer.write_all(text.as_bytes()),
-        }
+        let (digits, exponent) = shortest(value);
+        write!(writer, "{digits}e{exponent:+}")
     }
 }
 
@@ -70,6 +69,9 @@ mod tests {
             (1e-7, "1e-7"),
             (1e20, "100000000000000000000"),
             (1e21, "1e+21"),
+            // Half way between ...4.2 and ...4.3.
+            (1_667_726_144_571_714.25, "1667726144571714.2"),
+            (-1_667_726_144_571_714.25, "-1667726144571714.2"),
         ] {
             assert_eq!(go_json(&Value::from(value)), text);
         }

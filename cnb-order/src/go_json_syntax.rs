@@ -13,6 +13,8 @@
 /// );
 /// ```
 pub fn go_json_problem(text: &str) -> Option<String> {
+    // Go finishes a text with a blank, which some places do not take: those it names with a character.
+    let text = format!("{text} ");
     let mut scanner = Scanner {
         bytes: text.as_bytes(),
         at: 0,
@@ -249,6 +251,13 @@ mod tests {
             ("nul.", "'.' in literal null (expecting 'l')"),
             ("'a'", r"'\'' looking for beginning of value"),
             ("é", "'Ã' looking for beginning of value"),
+            // In the middle of a word, the end is a blank.
+            ("tru", "' ' in literal true (expecting 'e')"),
+            ("-", "' ' in numeric literal"),
+            ("[1.", "' ' after decimal point in numeric literal"),
+            ("1e", "' ' in exponent of numeric literal"),
+            ("\"\\", "' ' in string escape code"),
+            ("\"\\u1", r"' ' in \u hexadecimal character escape"),
         ] {
             assert_eq!(
                 go_json_problem(text),
@@ -261,7 +270,7 @@ mod tests {
     #[test]
     fn text_that_ends_too_early_says_so() {
         for text in [
-            "", " ", "{", "[1", "[1,", r#"{"a""#, r#"{"a":"#, "tru", "-", "1.", "1e", "\"a", "\"\\", "\"\\u1",
+            "", " ", "{", "[1", "[1,", r#"{"a""#, r#"{"a":"#, "\"a", "\"a ",
         ] {
             assert_eq!(
                 go_json_problem(text).as_deref(),

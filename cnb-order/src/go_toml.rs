@@ -299,12 +299,38 @@ pub fn go_float(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
-    let scientific = format!("{number:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let (digits, exponent) = shortest(number);
     if number != 0.0 && !(-4..6).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.unsigned_abs());
     }
-    format!("{number}")
+    plain(number)
+}
+
+/// Writes the fewest digits that read back as the same number, without an exponent.
+pub(crate) fn plain(number: f64) -> String {
+    let (digits, exponent) = shortest(number);
+    let places = digits.split_once('.').map_or(0, |(_, places)| places.len());
+    match usize::try_from(exponent) {
+        // All digits stand before the point, perhaps with zeros behind them.
+        Ok(exponent) if exponent >= places => {
+            let zeros = "0".repeat(exponent - places);
+            format!("{}{zeros}", digits.replace('.', ""))
+        }
+        Ok(exponent) => format!("{number:.*}", places - exponent),
+        Err(_) => format!("{number}"),
+    }
+}
+
+/// Returns the fewest digits that read back as the same number, as `1.25`, and the exponent.
+///
+/// Where two such texts are as close to the number, Go takes the one whose last digit is even.
+pub(crate) fn shortest(number: f64) -> (String, i32) {
+    let text = format!("{number:e}");
+    let (digits, _) = text.split_once('e').unwrap_or((&text, "0"));
+    let places = digits.split_once('.').map_or(0, |(_, places)| places.len());
+    let closest = format!("{number:.places$e}");
+    let text = if closest.parse() == Ok(number) { closest } else { text };
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    (digits.to_owned(), exponent.parse().unwrap_or(0))
 }
