@@ -84,7 +84,12 @@ fn days_in(year: u32, month: u32) -> u32 {
 /// Returns the normal form of an RFC 3339 text, or what is wrong with it.
 fn normal_form(text: &str) -> Result<String, &'static str> {
     const FORM: &str = "it must look like 2024-03-04T05:06:07Z";
-    let bytes = text.as_bytes();
+    // Go reads an hour of one digit as well.
+    let padded = match (text.get(..11), text.get(11..)) {
+        (Some(date), Some(clock)) if clock.find(':') == Some(1) => format!("{date}0{clock}"),
+        _ => text.to_owned(),
+    };
+    let (text, bytes) = (padded.as_str(), padded.as_bytes());
     let number = |from: usize, to: usize| -> Result<u32, &'static str> {
         let digits = bytes.get(from..to).ok_or(FORM)?;
         if !digits.iter().all(u8::is_ascii_digit) {
@@ -107,7 +112,8 @@ fn normal_form(text: &str) -> Result<String, &'static str> {
     }
     let mut rest = &text[19..];
     let mut fraction = "";
-    if let Some(after) = rest.strip_prefix('.') {
+    // Go reads a comma as well.
+    if let Some(after) = rest.strip_prefix(['.', ',']) {
         let end = after
             .bytes()
             .position(|byte| !byte.is_ascii_digit())
@@ -187,6 +193,8 @@ mod tests {
             ("2024-03-04T05:06:07.1200Z", "2024-03-04T05:06:07.12Z"),
             ("2024-03-04T05:06:07.000Z", "2024-03-04T05:06:07Z"),
             ("2024-02-29T05:06:07+00:00", "2024-02-29T05:06:07Z"),
+            ("2024-02-29T05:06:07,50Z", "2024-02-29T05:06:07.5Z"),
+            ("2024-02-29T5:06:07Z", "2024-02-29T05:06:07Z"),
             (
                 "2024-03-04T05:06:07.1234567891-07:30",
                 "2024-03-04T05:06:07.123456789-07:30",
