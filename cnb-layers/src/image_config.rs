@@ -89,7 +89,9 @@ impl ImageConfig {
 
     /// Returns the compact JSON text.
     pub fn to_json(&self) -> Vec<u8> {
-        cnb_order::go_json_of(self).expect("a config has only text keys and finite numbers").into_bytes()
+        cnb_order::go_json_of(self)
+            .expect("a config has only text keys and finite numbers")
+            .into_bytes()
     }
 
     /// Returns the config without the fields that go-containerregistry does not know and loses.

@@ -67,7 +67,9 @@ impl Manifest {
 
     /// Returns the compact JSON text.
     pub fn to_json(&self) -> Vec<u8> {
-        cnb_order::go_json_of(self).expect("a manifest has only text keys and finite numbers").into_bytes()
+        cnb_order::go_json_of(self)
+            .expect("a manifest has only text keys and finite numbers")
+            .into_bytes()
     }
 
     /// Returns the manifest without the fields that go-containerregistry does not know and loses.
@@ -121,7 +123,9 @@ impl Index {
 
     /// Returns the compact JSON text.
     pub fn to_json(&self) -> Vec<u8> {
-        cnb_order::go_json_of(self).expect("an index has only text keys and finite numbers").into_bytes()
+        cnb_order::go_json_of(self)
+            .expect("an index has only text keys and finite numbers")
+            .into_bytes()
     }
 
     /// Returns the first entry that satisfies `platform`. An entry that names no platform counts as

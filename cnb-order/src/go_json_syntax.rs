@@ -269,9 +269,7 @@ mod tests {
 
     #[test]
     fn text_that_ends_too_early_says_so() {
-        for text in [
-            "", " ", "{", "[1", "[1,", r#"{"a""#, r#"{"a":"#, "\"a", "\"a ",
-        ] {
+        for text in ["", " ", "{", "[1", "[1,", r#"{"a""#, r#"{"a":"#, "\"a", "\"a "] {
             assert_eq!(
                 go_json_problem(text).as_deref(),
                 Some("unexpected end of JSON input"),

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::go_json;
 use crate::resource::{CnbBinding, EnvVar, ObjectReference, ResourceRequirements, SourceConfig, is_default};
 
 /// A reason to build. The order is the one in which reasons are reported.
@@ -295,7 +294,7 @@ impl Changes {
 
     /// Returns the changes as the Build's annotation has them: compact JSON, escaped as Go does.
     pub fn to_json(&self) -> String {
-        go_json::to_string(&self.0).expect("strings, lists and maps with text keys always have a JSON form")
+        cnb_order::go_json_of(&self.0).expect("strings, lists and maps with text keys always have a JSON form")
     }
 
     /// Returns the priority of the most urgent change.

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::decode::{DecodeError, decode};
-use crate::go_json;
+use crate::go_fields::position;
 use crate::resource::{API_VERSION, Build, Builder, Image, SourceResolver};
 
 /// The API version from before; everything that can be said in it can be said in [`API_VERSION`] too.
@@ -157,7 +157,7 @@ fn image_to_old(mut image: Value) -> Value {
             (Form::Text, Value::String(text)) => text.clone(),
             (form, value) => {
                 let is_map = matches!(form, Form::Map);
-                go_json::to_string(&GoOrder { value, is_map }).expect("a JSON value has only string keys")
+                cnb_order::go_json_of(&GoOrder { value, is_map }).expect("a JSON value has only string keys")
             }
         };
         annotations.insert(annotation.to_owned(), json!(text));
@@ -300,41 +300,6 @@ fn builder_to_new(builder: &Value) -> Value {
     builder
 }
 
-/// Fields of the types that travel in annotations (references, tolerations, affinities, annotations of signatures), in
-/// an order that agrees with that of each type.
-const FIELDS: [&str; 30] = [
-    "kind",
-    "namespace",
-    "name",
-    "uid",
-    "apiVersion",
-    "resourceVersion",
-    "fieldPath",
-    "nodeAffinity",
-    "podAffinity",
-    "podAntiAffinity",
-    "requiredDuringSchedulingIgnoredDuringExecution",
-    "preferredDuringSchedulingIgnoredDuringExecution",
-    "nodeSelectorTerms",
-    "weight",
-    "preference",
-    "podAffinityTerm",
-    "labelSelector",
-    "namespaces",
-    "topologyKey",
-    "namespaceSelector",
-    "matchLabelKeys",
-    "mismatchLabelKeys",
-    "matchLabels",
-    "matchExpressions",
-    "matchFields",
-    "key",
-    "operator",
-    "value",
-    "values",
-    "effect",
-];
-
 /// A value whose fields are written in the order of their Go type, maps by key.
 struct GoOrder<'a> {
     value: &'a Value,
@@ -345,7 +310,6 @@ impl Serialize for GoOrder<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.value {
             Value::Object(fields) => {
-                let position = |name: &str| FIELDS.iter().position(|field| *field == name).unwrap_or(FIELDS.len());
                 let mut fields: Vec<_> = fields.iter().collect();
                 fields.sort_by_key(|(name, _)| (if self.is_map { 0 } else { position(name) }, *name));
                 serializer.collect_map(fields.into_iter().map(|(name, value)| {

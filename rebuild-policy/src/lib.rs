@@ -44,7 +44,7 @@ mod convert;
 mod decide;
 mod decode;
 mod dependents;
-mod go_json;
+mod go_fields;
 mod go_yaml;
 mod history;
 mod image_status;

@@ -176,17 +176,24 @@ fn class(pattern: &[char], c: char) -> Option<usize> {
     let mut at = if negated { 2 } else { 1 };
     let (mut found, mut ranges) = (false, 0);
     while ranges == 0 || *pattern.get(at)? != ']' {
-        let low = *pattern.get(at)?;
-        let mut high = low;
-        at += 1;
-        if pattern.get(at) == Some(&'-') {
-            high = *pattern.get(at + 1)?;
-            at += 2;
-        }
+        let (low, after) = bound(pattern, at)?;
+        let (high, after) = match pattern.get(after)? {
+            '-' => bound(pattern, after + 1)?,
+            _ => (low, after),
+        };
         found |= (low..=high).contains(&c);
-        ranges += 1;
+        (at, ranges) = (after, ranges + 1);
     }
     (found != negated).then_some(at + 1)
+}
+
+/// Returns the bound of a range at a place, and the place behind it; `-` and `]` must be escaped.
+fn bound(pattern: &[char], at: usize) -> Option<(char, usize)> {
+    match pattern.get(at)? {
+        '-' | ']' => None,
+        '\\' => Some((*pattern.get(at + 1)?, at + 2)),
+        plain => Some((*plain, at + 1)),
+    }
 }
 
 impl Keychain for PullKeyring {
@@ -237,6 +244,9 @@ mod tests {
             ("*a*b*", "xaxbx", true),
             ("\\*", "*", true),
             ("[", "[", false),
+            ("[\\]a]", "]", true),
+            ("[]a]", "]", false),
+            ("[a-]", "a", false),
             ("", "", true),
         ] {
             assert_eq!(glob_matches(pattern, text), expected, "{pattern} {text}");

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{AdmissionContext, Admit, FieldErrors, parts};
+use crate::go_fields::position;
 use crate::resource::{Build, BuildSpec};
 
 impl Admit for Build {
@@ -78,61 +79,6 @@ fn differences(old: &impl Serialize, new: &impl Serialize) -> String {
     let mut found = Vec::new();
     compare(&old, &new, "", &mut found);
     found.concat()
-}
-
-/// Fields of the spec, then those of what is in it, in the order in which the reference's types have them.
-const FIELDS: &[&str] = &[
-    "tags",
-    "builder",
-    "serviceAccountName",
-    "source",
-    "cache",
-    "runImage",
-    "activeDeadlineSeconds",
-    "services",
-    "cnbBindings",
-    "env",
-    "projectDescriptorPath",
-    "resources",
-    "lastBuild",
-    "notary",
-    "cosign",
-    "defaultProcess",
-    "tolerations",
-    "nodeSelector",
-    "affinity",
-    "runtimeClassName",
-    "schedulerName",
-    "priorityClassName",
-    "creationTime",
-    "git",
-    "blob",
-    "volume",
-    "registry",
-    "subPath",
-    "url",
-    "revision",
-    "kind",
-    "namespace",
-    "name",
-    "uid",
-    "apiVersion",
-    "resourceVersion",
-    "fieldPath",
-    "limits",
-    "requests",
-    "claims",
-    "key",
-    "operator",
-    "value",
-    "valueFrom",
-    "effect",
-    "tolerationSeconds",
-    "image",
-];
-
-fn position(name: &str) -> usize {
-    FIELDS.iter().position(|field| *field == name).unwrap_or(FIELDS.len())
 }
 
 fn compare(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
