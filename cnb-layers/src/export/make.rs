@@ -13,8 +13,9 @@ use super::{Export, ExportError};
 use crate::layer::Cancellable;
 use crate::metadata::LifecycleMetadata;
 use crate::phase::{Log, LogExt as _, with_causes};
+use crate::pipeline::{Slots, upload_layer_in};
 use crate::save::SaveError;
-use crate::{Compression, ImageTarget, Layer, UploadError, diff_id, media_type, upload_layer};
+use crate::{Compression, ImageTarget, Layer, UploadError, diff_id, media_type};
 
 /// What became of a layer that was to be made.
 pub(super) enum Outcome {
@@ -38,21 +39,24 @@ impl Export<'_> {
         metadata: &mut LifecycleMetadata,
         log: &dyn Log,
     ) -> Result<(), ExportError> {
+        let at_once = self.inputs.compression.layers_at_once();
         let maker = Maker {
             target: self.target,
             repository: stack.output().repository().clone(),
             name: stack.name().to_owned(),
             compression: self.inputs.compression,
+            slots: Slots::new(at_once),
             cancel: self.cancel.unwrap_or(&NEVER),
         };
         let new = plan.steps.iter().filter(|step| matches!(step.what, What::Make { .. }));
-        let at_once = self.inputs.compression.layers_at_once().min(new.count()).max(1);
+        // One more goes on while others wait until the target has stored what they made.
+        let workers = (at_once + 1).min(new.count()).max(1);
         let slices = plan.steps.iter().filter(|step| step.slot == Slot::App).count();
         let mut app = Slices::of(slices);
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             let (tell, told) = channel();
-            for _ in 0..at_once {
+            for _ in 0..workers {
                 let (tell, steps, maker, next, stop) = (tell.clone(), &plan.steps, &maker, &next, &stop);
                 scope.spawn(move || maker.work(steps, next, stop, &tell));
             }
@@ -149,6 +153,8 @@ struct Maker<'a> {
     /// The image's name as the user gave it.
     name: String,
     compression: Compression,
+    /// For those that are read, hashed and compressed.
+    slots: Slots,
     cancel: &'a AtomicBool,
 }
 
@@ -196,6 +202,7 @@ impl Maker<'_> {
             _ => ExportError::CreateLayer(error),
         };
         if !before.is_empty() {
+            let _slot = self.slots.take();
             let (now, _) = diff_id(content).map_err(failed)?;
             if before.iter().any(|sha| sha == now.as_str()) {
                 return Ok(Outcome::Unchanged(now.to_string()));
@@ -203,7 +210,15 @@ impl Maker<'_> {
         }
         let media_type = media_type::DOCKER_LAYER_GZIP;
         let refused = |problem| ExportError::Save(SaveError(vec![(self.name.clone(), problem)]));
-        match upload_layer(self.target, &self.repository, content, media_type, self.compression) {
+        let made = upload_layer_in(
+            &self.slots,
+            self.target,
+            &self.repository,
+            content,
+            media_type,
+            self.compression,
+        );
+        match made {
             Ok((layer, _)) => Ok(Outcome::Made(Box::new(layer))),
             Err(UploadError::Layer(error)) => Err(failed(error)),
             Err(UploadError::Store(error)) => Err(refused(with_causes(&error))),

@@ -4,8 +4,11 @@ mod bits;
 mod deflate;
 mod fast;
 mod huffman;
+mod slots;
 mod upload;
 
+pub(crate) use slots::Slots;
+pub(crate) use upload::upload_layer_in;
 pub use upload::{UploadError, upload_layer};
 
 use std::io::{self, Write};

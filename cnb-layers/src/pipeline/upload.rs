@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use registry_auth::{Digest, Repository};
 
-use super::{Compressed, Compression, compress_layer};
+use super::{Compressed, Compression, Slots, compress_layer};
 use crate::{BlobWriter, Descriptor, ImageError, ImageTarget, Layer, LayerContent, LayerError};
 
 /// Blobs up to this size are kept until they are complete, and not sent when they are there already.
@@ -41,9 +41,23 @@ pub fn upload_layer(
     media_type: &str,
     compression: Compression,
 ) -> Result<(Layer, Compressed), UploadError> {
+    upload_layer_in(&Slots::new(1), target, repository, content, media_type, compression)
+}
+
+/// As [`upload_layer`], with a slot taken while the layer is made and needs memory.
+///
+/// While the target stores what it got, which may take as long as its disk does, another layer may be made.
+pub(crate) fn upload_layer_in(
+    slots: &Slots,
+    target: &dyn ImageTarget,
+    repository: &Repository,
+    content: &dyn LayerContent,
+    media_type: &str,
+    compression: Compression,
+) -> Result<(Layer, Compressed), UploadError> {
     let mut attempt = 1;
     loop {
-        match upload_once(target, repository, content, media_type, compression) {
+        match upload_once(slots, target, repository, content, media_type, compression) {
             Err(error) if attempt < ATTEMPTS && error.is_retryable() => attempt += 1,
             outcome => return outcome,
         }
@@ -51,12 +65,14 @@ pub fn upload_layer(
 }
 
 fn upload_once(
+    slots: &Slots,
     target: &dyn ImageTarget,
     repository: &Repository,
     content: &dyn LayerContent,
     media_type: &str,
     compression: Compression,
 ) -> Result<(Layer, Compressed), UploadError> {
+    let slot = slots.take();
     let mut sink = Sink {
         target,
         repository,
@@ -79,7 +95,10 @@ fn upload_once(
         made => made?,
     };
     match sink.blob {
-        Some(blob) => blob.finish(&made.digest)?,
+        Some(blob) => {
+            drop(slot);
+            blob.finish(&made.digest)?;
+        }
         None => push_small(target, repository, &made.digest, &sink.buffer)?,
     }
     let descriptor = Descriptor::new(media_type, made.digest.clone(), made.size);
