@@ -44,6 +44,7 @@ mod expand;
 mod go_json;
 mod go_json_syntax;
 mod go_print;
+mod go_quoted;
 mod go_toml;
 mod group;
 mod id;
@@ -72,6 +73,7 @@ pub use expand::{
 };
 pub use go_json::{go_json, go_json_of};
 pub use go_json_syntax::go_json_problem;
+pub use go_quoted::go_quoted;
 pub use go_toml::{TomlTable, TomlValue, go_float, go_toml};
 pub use group::DetectedGroup;
 pub use id::{BuildpackId, InvalidBuildpackId, ModuleKind};

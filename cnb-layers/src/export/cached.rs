@@ -96,7 +96,10 @@ fn store(
         }
     };
     if made.is_some() || id == SBOM {
-        log.debug(format_args!("Reusing tarball for layer {id:?} with SHA: {diff_id}"));
+        log.debug(format_args!(
+            "Reusing tarball for layer {} with SHA: {diff_id}",
+            cnb_order::go_quoted(id)
+        ));
     }
     if before == Some(diff_id.as_str()) {
         match cache.keep(&diff_id) {

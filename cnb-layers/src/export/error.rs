@@ -60,7 +60,7 @@ pub enum ExportError {
         source: io::Error,
     },
     /// The store.toml of a buildpack could not be understood.
-    #[error("reading layers for buildpack '{buildpack}': failed decoding store.toml for buildpack {buildpack:?}")]
+    #[error("reading layers for buildpack '{buildpack}': failed decoding store.toml for buildpack {}", cnb_order::go_quoted(.buildpack))]
     Store {
         /// The buildpack.
         buildpack: String,

@@ -89,7 +89,10 @@ impl Export<'_> {
         };
         if !is_slice && step.slot != Slot::Extension {
             if !matches!(outcome, Outcome::Reuse(_)) {
-                log.debug(format_args!("Reusing tarball for layer {id:?} with SHA: {sha}"));
+                log.debug(format_args!(
+                    "Reusing tarball for layer {} with SHA: {sha}",
+                    cnb_order::go_quoted(id)
+                ));
             }
             match &outcome {
                 Outcome::Made(_) => log.info(format_args!("Adding layer '{id}'")),

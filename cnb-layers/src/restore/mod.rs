@@ -17,6 +17,7 @@ use crate::cache::{Cache, LayerPlace, extract_layer};
 use crate::layers_dir::{is_plain_id, is_plain_name, layers_of, log_directory};
 use crate::metadata::{CacheMetadata, Data, EncodeError, Group, GroupBuildpack, LifecycleMetadata, data_document};
 use crate::phase::{Log, LogExt as _, PlatformApi};
+use cnb_order::go_quoted;
 use sbom::{distribute_sbom, restore_sbom};
 
 /// What a restore works on.
@@ -171,8 +172,8 @@ pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn 
             buildpacks.push(buildpack);
         } else {
             log.warn(format_args!(
-                "Not restoring layers of {:?}, which is not the id of a buildpack",
-                buildpack.id
+                "Not restoring layers of {}, which is not the id of a buildpack",
+                go_quoted(&buildpack.id)
             ));
         }
     }
@@ -238,7 +239,7 @@ fn add_jobs(
                 sha: known.sha.clone(),
             });
         } else {
-            log.info(format_args!("Removing {identifier:?}, wrong sha"));
+            log.info(format_args!("Removing {}, wrong sha", go_quoted(&identifier)));
             log.debug(format_args!("Layer sha: {sha:?}, cache sha: {:?}", known.sha));
             layer.remove().map_err(|source| RestoreError::Remove {
                 layer: identifier,
@@ -269,7 +270,8 @@ fn restore_metadata(
         let identifier = format!("{}:{}", layer.buildpack, layer.name);
         if !is_plain_name(&layer.name) {
             log.warn(format_args!(
-                "Not restoring {identifier:?}, which is not the name of a layer"
+                "Not restoring {}, which is not the name of a layer",
+                go_quoted(&identifier)
             ));
             continue;
         }
@@ -277,8 +279,11 @@ fn restore_metadata(
             Origin::AppImage => "app image",
             Origin::Cache => "cache",
         };
-        log.info(format_args!("Restoring metadata for {identifier:?} from {origin}"));
-        log.debug(format_args!("Writing layer metadata for {identifier:?}"));
+        log.info(format_args!(
+            "Restoring metadata for {} from {origin}",
+            go_quoted(&identifier)
+        ));
+        log.debug(format_args!("Writing layer metadata for {}", go_quoted(&identifier)));
         write(&inputs.disk(), buildpack, &format!("{}.toml", layer.name), &layer.data)?;
         shas.insert(identifier, layer.sha);
     }
@@ -293,15 +298,18 @@ fn log_refusals(inputs: &RestoreInputs<'_>, buildpack: &GroupBuildpack, cached: 
         let layer_id = format!("{id}:{name}");
         if !layer.launch {
             log.debug(format_args!(
-                "Not restoring metadata for {layer_id:?}, marked as launch=false"
+                "Not restoring metadata for {}, marked as launch=false",
+                go_quoted(&layer_id)
             ));
         } else if layer.build && !layer.cache {
             log.debug(format_args!(
-                "Not restoring metadata for {layer_id:?}, marked as build=true, cache=false"
+                "Not restoring metadata for {}, marked as build=true, cache=false",
+                go_quoted(&layer_id)
             ));
         } else if layer.cache && !cached.layer(id, name).is_some_and(|cached| cached.cache) {
             log.debug(format_args!(
-                "Not restoring metadata for {layer_id:?}, marked as cache=true, but not found in cache"
+                "Not restoring metadata for {}, marked as cache=true, but not found in cache",
+                go_quoted(&layer_id)
             ));
         }
     }
@@ -310,11 +318,13 @@ fn log_refusals(inputs: &RestoreInputs<'_>, buildpack: &GroupBuildpack, cached: 
         let layer_id = format!("{id}:{name}");
         if !layer.cache {
             log.debug(format_args!(
-                "Not restoring {layer_id:?} from cache, marked as cache=false"
+                "Not restoring {} from cache, marked as cache=false",
+                go_quoted(&layer_id)
             ));
         } else if layer.launch && (in_app.is_some_and(|layers| layers.contains_key(name)) || !inputs.api.at_least(14)) {
             log.debug(format_args!(
-                "Not restoring {layer_id:?} from cache, marked as launch=true"
+                "Not restoring {} from cache, marked as launch=true",
+                go_quoted(&layer_id)
             ));
         }
     }
@@ -354,7 +364,10 @@ fn restore_data(inputs: &RestoreInputs<'_>, cache: &dyn Cache, jobs: &[Job], log
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            log.info(format_args!("Restoring data for {:?} from cache", job.identifier));
+            log.info(format_args!(
+                "Restoring data for {} from cache",
+                go_quoted(&job.identifier)
+            ));
             log.debug(format_args!("Retrieving data for {:?}", job.sha));
             if let Err(problem) = restore_layer(inputs, cache, job) {
                 log.warn(format_args!("Skipping restore for layer {}: {problem}", job.identifier));

@@ -2,6 +2,7 @@
 
 use cnb_layers::cache::{Cache, CacheImage, VolumeCache};
 use cnb_layers::{Reference, RegistryStore};
+use cnb_order::go_quoted;
 
 use crate::failure::{Failure, code};
 use crate::inputs::Inputs;
@@ -43,13 +44,17 @@ pub(crate) fn open<'a>(
     if !inputs.cache_image.is_empty() {
         let name = &inputs.cache_image;
         let reference = Reference::parse(name).map_err(|_| {
-            let reason = format!("accessing cache image {name:?}: could not parse reference: {name}");
+            let reason = format!(
+                "accessing cache image {}: could not parse reference: {name}",
+                go_quoted(name)
+            );
             Failure::because(code::FAILED, "create image cache", reason)
         })?;
         let opened = CacheImage::open(&reference, registries, registries, phase::compression());
         let cache = opened.map_err(|error| {
             let reason = format!(
-                "accessing cache image {name:?}: {}",
+                "accessing cache image {}: {}",
+                go_quoted(name),
                 crate::failure::with_causes(&error)
             );
             Failure::because(code::FAILED, "create image cache", reason)

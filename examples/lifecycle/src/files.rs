@@ -7,6 +7,7 @@ use std::path::Path;
 use cnb_detect::read_problem;
 use cnb_layers::metadata::{Analyzed, DecodeError, Group, ProjectMetadata, RunToml, StackToml};
 use cnb_layers::phase::os_error_text;
+use cnb_order::go_quoted;
 use cnb_order::toml_text;
 
 use crate::failure::{Failure, code};
@@ -43,8 +44,8 @@ pub(crate) fn analyzed(path: &Path, log: &Logger) -> Result<Option<Analyzed>, St
     let found = read(path, "analyzed", Analyzed::from_toml)?;
     if found.is_none() {
         log.warn(format_args!(
-            "No analyzed metadata found at path {:?}",
-            path.display().to_string()
+            "No analyzed metadata found at path {}",
+            go_quoted(&path.to_string_lossy())
         ));
     }
     Ok(found)
@@ -55,8 +56,8 @@ pub(crate) fn run_toml(path: &Path, log: &Logger) -> Result<RunToml, String> {
     let found = read(path, "run", RunToml::from_toml)?;
     if found.is_none() {
         log.info(format_args!(
-            "No run metadata found at path {:?}",
-            path.display().to_string()
+            "No run metadata found at path {}",
+            go_quoted(&path.to_string_lossy())
         ));
     }
     Ok(found.unwrap_or_default())
@@ -67,8 +68,8 @@ pub(crate) fn stack_toml(path: &Path, log: &Logger) -> Result<StackToml, String>
     let found = read(path, "stack", StackToml::from_toml)?;
     if found.is_none() {
         log.info(format_args!(
-            "No stack metadata found at path {:?}",
-            path.display().to_string()
+            "No stack metadata found at path {}",
+            go_quoted(&path.to_string_lossy())
         ));
     }
     Ok(found.unwrap_or_default())
@@ -80,8 +81,8 @@ pub(crate) fn project(path: &Path, log: &Logger) -> Result<ProjectMetadata, Fail
     let found = found.map_err(|problem| Failure::new(code::FAILED, problem))?;
     if found.is_none() {
         log.debug(format_args!(
-            "No project metadata found at path {:?}, project metadata will not be exported",
-            path.display().to_string()
+            "No project metadata found at path {}, project metadata will not be exported",
+            go_quoted(&path.to_string_lossy())
         ));
     }
     Ok(found.unwrap_or_default())

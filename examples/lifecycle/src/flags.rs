@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::env::parse_bool;
 use crate::number;
+use cnb_order::go_quoted;
 
 /// What kind of value a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,12 +138,14 @@ fn check(flag: &Flag, value: &OsStr) -> Result<(), Misuse> {
     let name = flag.name;
     match flag.kind {
         Kind::Switch if parse_bool(&text).is_none() => Err(Misuse::Wrong(format!(
-            "invalid boolean value {text:?} for -{name}: parse error"
+            "invalid boolean value {} for -{name}: parse error",
+            go_quoted(&text)
         ))),
         Kind::Number => match number::parse(&text) {
             Ok(_) => Ok(()),
             Err(error) => Err(Misuse::Wrong(format!(
-                "invalid value {text:?} for flag -{name}: {error}"
+                "invalid value {} for flag -{name}: {error}",
+                go_quoted(&text)
             ))),
         },
         _ => Ok(()),

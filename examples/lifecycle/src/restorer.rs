@@ -6,6 +6,7 @@ use cnb_layers::cache::Cache;
 use cnb_layers::metadata::{Analyzed, Group};
 use cnb_layers::restore::{RestoreInputs, restore};
 use cnb_layers::{ImageSource as _, Reference, RegistryAccess, RegistryStore};
+use cnb_order::go_quoted;
 
 use crate::detector::Timer;
 use crate::env::Env;
@@ -65,7 +66,8 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
 /// The reference also lays its manifest and config down for an extender in `/kaniko`; that is left to the extender.
 fn build_image(inputs: &Inputs, group: &Group, registries: &RegistryStore, log: &Logger) -> Result<String, Failure> {
     let name = &inputs.build_image;
-    let failed = |reason: String| Failure::because(code::FAILED, &format!("read build image {name:?}"), reason);
+    let failed =
+        |reason: String| Failure::because(code::FAILED, &format!("read build image {}", go_quoted(name)), reason);
     let reference = Reference::parse(name).map_err(|_| failed(format!("could not parse reference: {name}")))?;
     let image = registries.image(&reference, &phase::platform());
     let image = image.map_err(|error| failed(with_causes(&error)))?;

@@ -130,7 +130,7 @@ fn go_name(name: &str) -> String {
 
 fn go_value(value: &Value, other: &Value) -> String {
     match (value, other) {
-        (Value::String(text), _) => format!("{text:?}"),
+        (Value::String(text), _) => cnb_order::go_quoted(text),
         (Value::Null, Value::String(_)) => "\"\"".to_owned(),
         (Value::Null, Value::Array(_)) => "\"[]\"".to_owned(),
         (Value::Null, _) => "null".to_owned(),
