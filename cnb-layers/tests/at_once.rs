@@ -4,8 +4,8 @@
 mod build;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::sync::{Condvar, Mutex};
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use build::{Build, reference, run_image};
@@ -34,6 +34,48 @@ struct Gate {
     together: usize,
     state: Mutex<State>,
     changed: Condvar,
+    streams: Arc<Streams>,
+}
+
+/// Blobs that are sent while they are made. None is stored before so many have begun.
+#[derive(Default)]
+struct Streams {
+    together: usize,
+    begun: Mutex<usize>,
+    changed: Condvar,
+}
+
+struct Stream {
+    blob: Box<dyn BlobWriter>,
+    streams: Arc<Streams>,
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.blob.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.blob.flush()
+    }
+}
+
+impl BlobWriter for Stream {
+    fn finish(self: Box<Self>, digest: &Digest) -> Result<(), ImageError> {
+        let Streams {
+            together,
+            begun,
+            changed,
+        } = &*self.streams;
+        let limit = Duration::from_secs(60);
+        let begun = begun.lock().expect("no test has failed");
+        let (begun, waited) = changed
+            .wait_timeout_while(begun, limit, |begun| *begun < *together)
+            .expect("no test has failed");
+        assert!(!waited.timed_out(), "{} of {together} layers have begun", *begun);
+        drop(begun);
+        self.blob.finish(digest)
+    }
 }
 
 #[derive(Default)]
@@ -68,7 +110,12 @@ impl ImageTarget for Gate {
     }
 
     fn start_blob(&self, repository: &Repository) -> Result<Box<dyn BlobWriter>, ImageError> {
-        self.store.start_blob(repository)
+        *self.streams.begun.lock().expect("no test has failed") += 1;
+        self.streams.changed.notify_all();
+        Ok(Box::new(Stream {
+            blob: self.store.start_blob(repository)?,
+            streams: self.streams.clone(),
+        }))
     }
 
     fn push_blob(
@@ -187,6 +234,29 @@ fn a_budget_for_one_layer_makes_one_at_a_time() {
     let gate = gate();
     export(&build, &gate).0.expect("it can be exported");
     assert_eq!(gate.state.lock().expect("no test has failed").most, 1);
+}
+
+#[test]
+fn while_a_layer_is_stored_the_next_is_made_also_with_a_budget_for_one() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let build = built(dir.path(), true);
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_le_bytes()[3]
+    };
+    for layer in ["a", "d"] {
+        // What does not shrink, and more than is kept until it is complete.
+        let content: Vec<u8> = (0..2 << 20).map(|_| noise()).collect();
+        build.write(&format!("layers/acme_node/{layer}/{layer}"), content);
+    }
+    let streams = Arc::new(Streams {
+        together: 2,
+        ..Streams::default()
+    });
+    let gate = Gate { streams, ..gate() };
+    export(&build, &gate).0.expect("it can be exported");
+    assert_eq!(*gate.streams.begun.lock().expect("no test has failed"), 2);
 }
 
 #[test]

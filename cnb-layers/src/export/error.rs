@@ -60,7 +60,10 @@ pub enum ExportError {
         source: io::Error,
     },
     /// The store.toml of a buildpack could not be understood.
-    #[error("reading layers for buildpack '{buildpack}': failed decoding store.toml for buildpack {}", cnb_order::go_quoted(.buildpack))]
+    #[error(
+        "reading layers for buildpack '{buildpack}': failed decoding store.toml for buildpack {}",
+        cnb_order::go_quoted(.buildpack)
+    )]
     Store {
         /// The buildpack.
         buildpack: String,

@@ -285,7 +285,7 @@ impl CacheMetadata {
     /// Reads the JSON value that a file starts with; what follows it does not matter, as to the reference. Bytes that
     /// are no text count as unknown characters.
     pub(crate) fn from_start(bytes: &[u8]) -> Option<Self> {
-        let first = decode::first_json(&String::from_utf8_lossy(bytes))?;
+        let first = decode::first_json(&crate::go_json::text_of(bytes))?;
         Self::read(&first).ok()
     }
 

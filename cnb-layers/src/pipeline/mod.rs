@@ -34,7 +34,7 @@ pub struct Compression {
     /// Threads that deflate a layer, at least 1. Hashing and reading happen beside them.
     pub threads: usize,
     /// How many bytes of memory all layers that are on their way at the same time may take. One is always allowed,
-    /// and more than there are threads are of no use.
+    /// and more than there are threads are of no use. One that is made, and that the target is still storing, takes hardly any.
     pub memory: usize,
 }
 

@@ -32,3 +32,30 @@ impl Drop for Slot<'_> {
         self.0.freed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::Slots;
+
+    #[test]
+    fn no_more_are_held_than_there_are_and_all_come_to_one() {
+        let (slots, held, taken) = (Slots::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let _slot = slots.take();
+                        assert!(held.fetch_add(1, Ordering::SeqCst) < 2);
+                        thread::yield_now();
+                        held.fetch_sub(1, Ordering::SeqCst);
+                        taken.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(taken.into_inner(), 1200);
+    }
+}

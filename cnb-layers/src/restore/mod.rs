@@ -12,12 +12,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cnb_order::go_quoted;
+
 use crate::DiffId;
 use crate::cache::{Cache, LayerPlace, extract_layer};
 use crate::layers_dir::{is_plain_id, is_plain_name, layers_of, log_directory};
 use crate::metadata::{CacheMetadata, Data, EncodeError, Group, GroupBuildpack, LifecycleMetadata, data_document};
 use crate::phase::{Log, LogExt as _, PlatformApi};
-use cnb_order::go_quoted;
 use sbom::{distribute_sbom, restore_sbom};
 
 /// What a restore works on.

@@ -170,30 +170,9 @@ fn possible_formats(header: &Header) -> Result<(Format, Records), InvalidHeader>
         ..
     } = wishes;
 
-    match header.kind {
-        EntryKind::File | EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo | EntryKind::Other(b'S')
-            if header.name.ends_with(b"/") =>
-        {
-            return Err(refuse("only a directory's name may end with a slash"));
-        }
-        EntryKind::Other(b'x' | b'L' | b'K') => return Err(refuse("it is an extension of another entry")),
-        EntryKind::PaxGlobal => {
-            let bare = header.link.is_empty()
-                && header.mode == 0
-                && header.uid == 0
-                && header.gid == 0
-                && header.size == 0
-                && header.mtime.is_none()
-                && header.device == (0, 0);
-            if !bare {
-                return Err(refuse("a global entry can have records only"));
-            }
-            format = format.only(Format::PAX);
-        }
-        _ => {}
-    }
-    if !header.kind.is_header_only() && header.size < 0 {
-        return Err(refuse("its size is negative"));
+    check_kind(header).map_err(refuse)?;
+    if header.kind == EntryKind::PaxGlobal {
+        format = format.only(Format::PAX);
     }
     if !header.records.is_empty() {
         for (key, value) in &header.records {
@@ -220,6 +199,35 @@ fn possible_formats(header: &Header) -> Result<(Format, Records), InvalidHeader>
         return Err(refuse("no form of tar can express its fields"));
     }
     Ok((format, records))
+}
+
+/// Refuses what an entry of its kind cannot have.
+fn check_kind(header: &Header) -> Result<(), &'static str> {
+    match header.kind {
+        EntryKind::File | EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo | EntryKind::Other(b'S')
+            if header.name.ends_with(b"/") =>
+        {
+            return Err("only a directory's name may end with a slash");
+        }
+        EntryKind::Other(b'x' | b'L' | b'K') => return Err("it is an extension of another entry"),
+        EntryKind::PaxGlobal => {
+            let bare = header.link.is_empty()
+                && header.mode == 0
+                && header.uid == 0
+                && header.gid == 0
+                && header.size == 0
+                && header.mtime.is_none()
+                && header.device == (0, 0);
+            if !bare {
+                return Err("a global entry can have records only");
+            }
+        }
+        _ => {}
+    }
+    if !header.kind.is_header_only() && header.size < 0 {
+        return Err("its size is negative");
+    }
+    Ok(())
 }
 
 fn ustar(header: &Header, out: &mut Vec<u8>) {

@@ -91,6 +91,24 @@ fn each_slice_takes_what_no_earlier_one_has_and_never_what_lies_behind_a_link_or
 
 // rows 11.2/L3 11.2/L12
 #[test]
+fn a_malformed_pattern_is_refused_on_the_first_path_of_a_walk_that_it_is_tried_on() {
+    let root = tempfile::tempdir().expect("there is room");
+    fs::create_dir_all(root.path().join("workspace/a")).expect("there is room");
+    for file in ["a/b", "a.b", "c"] {
+        fs::write(root.path().join("workspace").join(file), "").expect("there is room");
+    }
+    let slices = |pattern: &str| {
+        let parents = Parents::Given(&|_| (0o755, 0, 0));
+        let slices = [vec![pattern.to_owned()]];
+        slice_layers(root.path(), Path::new("/workspace"), &slices, &parents, 1, 2).map(|layers| layers.len())
+    };
+    // In the order of bytes, a.b comes before a/b.
+    let error = slices("a[^x]b*[").expect_err("both begin so");
+    assert_eq!(error.to_string(), "failed to check if 'a/b' matches 'a[^x]b*['");
+    assert_eq!(slices("d*[").expect("nothing begins so"), 2);
+}
+
+#[test]
 fn without_slices_all_is_in_one_layer_and_a_slash_at_the_end_of_a_pattern_means_nothing() {
     let [all] = &slices(&[])[..] else {
         panic!("it is one layer")

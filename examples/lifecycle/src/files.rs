@@ -7,8 +7,7 @@ use std::path::Path;
 use cnb_detect::read_problem;
 use cnb_layers::metadata::{Analyzed, DecodeError, Group, ProjectMetadata, RunToml, StackToml};
 use cnb_layers::phase::os_error_text;
-use cnb_order::go_quoted;
-use cnb_order::toml_text;
+use cnb_order::{go_quoted, toml_text};
 
 use crate::failure::{Failure, code};
 use crate::logger::Logger;

@@ -6,9 +6,10 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use cnb_order::go_quoted;
+
 use crate::env::parse_bool;
 use crate::number;
-use cnb_order::go_quoted;
 
 /// What kind of value a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,37 +41,40 @@ impl Reader<'_> {
     fn read(&mut self) -> Option<()> {
         let mut repeated = false;
         while let Some(character) = self.next() {
-            let repeats = match character {
-                '*' | '+' | '?' => {
-                    self.out.push(character);
-                    true
-                }
-                '{' => match counted(self.rest) {
-                    Some((count, after)) => {
-                        write!(self.out, "{{{}}}", checked(count)?).ok()?;
-                        self.rest = after;
-                        true
+            let repeats = self.repetition(character)?;
+            match character {
+                _ if repeats && repeated => return None,
+                _ if repeats => {
+                    // One that takes as little as it can.
+                    if self.skip("?") {
+                        self.out.push('?');
                     }
-                    None => self.literal('{'),
-                },
+                }
                 '\\' => self.escape()?,
                 '[' => self.set()?,
                 '(' if self.rest.starts_with('?') => self.flags()?,
-                '(' | ')' | '|' | '^' | '$' | '.' => {
-                    self.out.push(character);
-                    false
-                }
+                '(' | ')' | '|' | '^' | '$' | '.' => self.out.push(character),
                 plain => self.literal(plain),
-            };
-            if repeats && repeated {
-                return None;
-            }
-            if repeats && self.skip("?") {
-                self.out.push('?');
             }
             repeated = repeats;
         }
         Some(())
+    }
+
+    /// Adds a repetition that begins with `first`; tells whether there is one.
+    fn repetition(&mut self, first: char) -> Option<bool> {
+        match first {
+            '*' | '+' | '?' => self.out.push(first),
+            '{' => {
+                let Some((count, after)) = counted(self.rest) else {
+                    return Some(false);
+                };
+                let _ = write!(self.out, "{{{}}}", checked(count)?);
+                self.rest = after;
+            }
+            _ => return Some(false),
+        }
+        Some(true)
     }
 
     fn next(&mut self) -> Option<char> {
@@ -87,35 +90,30 @@ impl Reader<'_> {
         after.is_some()
     }
 
-    /// Adds a character that stands for itself, which is no repetition.
-    fn literal(&mut self, character: char) -> bool {
+    /// Adds a character that stands for itself.
+    fn literal(&mut self, character: char) {
         let _ = write!(self.out, "\\x{{{:x}}}", u32::from(character));
-        false
     }
 
-    /// Reads what follows a `\` outside of sets; tells whether it repeats, which it never does.
-    fn escape(&mut self) -> Option<bool> {
+    /// Reads what follows a `\` outside of sets.
+    fn escape(&mut self) -> Option<()> {
         if self.skip("Q") {
             let (quoted, after) = self.rest.split_once("\\E").unwrap_or((self.rest, ""));
-            quoted.chars().for_each(|character| {
-                self.literal(character);
-            });
+            quoted.chars().for_each(|character| self.literal(character));
             self.rest = after;
-            return Some(false);
+            return Some(());
         }
         for (name, same) in [("A", r"\A"), ("z", r"\z"), ("b", r"(?-u:\b)"), ("B", r"(?-u:\B)")] {
             if self.skip(name) {
                 self.out.push_str(same);
-                return Some(false);
+                return Some(());
             }
         }
         match self.escaped()? {
-            Item::One(character) => {
-                self.literal(character);
-            }
+            Item::One(character) => self.literal(character),
             Item::Class(class) => self.out.push_str(&class),
         }
-        Some(false)
+        Some(())
     }
 
     /// Reads what follows a `\`, in sets or outside.
@@ -176,7 +174,7 @@ impl Reader<'_> {
     }
 
     /// Reads a set after its `[`.
-    fn set(&mut self) -> Option<bool> {
+    fn set(&mut self) -> Option<()> {
         self.out.push('[');
         if self.skip("^") {
             self.out.push('^');
@@ -210,7 +208,7 @@ impl Reader<'_> {
             }
         }
         self.out.push(']');
-        Some(false)
+        Some(())
     }
 
     fn element(&mut self) -> Option<Item> {
@@ -222,7 +220,7 @@ impl Reader<'_> {
 
     /// Reads what follows the `(` of a group with a `?`: flags or a name, which the engine reads alike but for its flags `x`,
     /// `u` and `R`.
-    fn flags(&mut self) -> Option<bool> {
+    fn flags(&mut self) -> Option<()> {
         self.out.push('(');
         if !self.rest.starts_with("?P<") && !self.rest.starts_with("?<") {
             let end = self.rest.find([':', ')'])?;
@@ -233,7 +231,7 @@ impl Reader<'_> {
         let end = self.rest.find([':', ')', '>'])?;
         self.out.push_str(&self.rest[..=end]);
         self.rest = &self.rest[end + 1..];
-        Some(false)
+        Some(())
     }
 }
 
