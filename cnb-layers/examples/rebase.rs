@@ -55,14 +55,16 @@ fn run() -> Result<(), Box<dyn Error>> {
             "--force" => force = true,
             "--apply" => apply = true,
             image if name.is_none() && !image.starts_with('-') => name = Some(image.to_owned()),
-            _ => return Err(USAGE.into()),
+            other => return Err(format!("'{other}' is one argument too many; {USAGE}").into()),
         }
     }
     let name = name.ok_or(USAGE)?;
     let store = RegistryStore::new(Client::new(HttpPolicy::default(), keychain()?)?);
     let reference = Reference::parse(&name)?;
     let platform = Platform::linux_amd64();
-    let app = store.image(&reference, &platform)?.ok_or("there is no such image")?;
+    let app = store
+        .image(&reference, &platform)?
+        .ok_or_else(|| format!("there is no image {reference}; check its name and tag"))?;
     let metadata = LifecycleMetadata::from_label(app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}"))?;
     let onto = onto.unwrap_or_else(|| metadata.run_image.names.image.clone());
     if onto.is_empty() {

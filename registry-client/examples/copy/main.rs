@@ -30,6 +30,9 @@ fn main() -> Result<()> {
     let [from, to] = names.as_slice() else {
         bail!("usage: copy FROM TO");
     };
+    if let Some(option) = names.iter().find(|name| name.starts_with('-')) {
+        bail!("unknown option '{option}'; usage: copy FROM TO");
+    }
     let (from, to) = (Reference::parse(from)?, Reference::parse(to)?);
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
         "{spinner} {bytes}/{total_bytes} {bar:30} {bytes_per_sec} {msg}",

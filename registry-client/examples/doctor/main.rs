@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use registry_auth::{Chain, Reference};
 use registry_client::{Client, HttpPolicy, RetryPolicy};
 
@@ -29,8 +29,13 @@ const CONTACT: Duration = Duration::from_millis(800);
 const ALL: Duration = Duration::from_millis(2700);
 
 fn main() -> Result<ExitCode> {
-    let name = env::args().nth(1).context("usage: doctor REPO")?;
-    let reference = Reference::parse(&name)?;
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let name = match arguments.as_slice() {
+        [name] if !name.starts_with('-') => name,
+        [option] => bail!("unknown option '{option}'; usage: doctor REPO"),
+        _ => bail!("usage: doctor REPO"),
+    };
+    let reference = Reference::parse(name)?;
     let started = Instant::now();
     let mut report = Report { failed: false };
     line(reference.repository().to_string().as_str())?;
