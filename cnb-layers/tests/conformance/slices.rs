@@ -89,7 +89,6 @@ fn each_slice_takes_what_no_earlier_one_has_and_never_what_lies_behind_a_link_or
     assert_eq!(found[4]["dir-link"], EntryKind::Symlink);
 }
 
-// rows 11.2/L3 11.2/L12
 #[test]
 fn a_malformed_pattern_is_refused_on_the_first_path_of_a_walk_that_it_is_tried_on() {
     let root = tempfile::tempdir().expect("there is room");
@@ -108,6 +107,7 @@ fn a_malformed_pattern_is_refused_on_the_first_path_of_a_walk_that_it_is_tried_o
     assert_eq!(slices("d*[").expect("nothing begins so"), 2);
 }
 
+// rows 11.2/L3 11.2/L12
 #[test]
 fn without_slices_all_is_in_one_layer_and_a_slash_at_the_end_of_a_pattern_means_nothing() {
     let [all] = &slices(&[])[..] else {
