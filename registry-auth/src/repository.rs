@@ -11,7 +11,8 @@ use crate::{
 ///
 /// Parsed by the reference's weak rules: the text before the first `/` is the registry if it has a `.` or `:`
 /// or is `localhost`; a single name on Docker Hub is in `library/`. The path is 2 to 255 characters of
-/// `a-z0-9_-./`, without further structure.
+/// `a-z0-9_-./`, without further structure; a `library/` that may be left out does not count, so that what was read
+/// without it is printed as what can be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository {
     registry: RegistryHost,
@@ -24,7 +25,7 @@ impl Repository {
     /// # Errors
     /// When `path` is too short, too long or has other characters than a path may have.
     pub fn new(registry: RegistryHost, path: &str) -> Result<Self, RepositoryProblem> {
-        check_path(path)?;
+        check_path(path, registry.is_docker_hub())?;
         let path = if is_implicit(&registry, path) {
             format!("library/{path}")
         } else {
@@ -46,8 +47,9 @@ impl Repository {
             Some((first, rest)) if options.is_registry(first) => (first, rest),
             _ => ("", text),
         };
-        check_path(path)?;
-        let registry = options.registry(registry)?;
+        let registry = options.registry(registry);
+        check_path(path, registry.as_ref().is_ok_and(RegistryHost::is_docker_hub))?;
+        let registry = registry?;
         if options.strict && is_implicit(&registry, path) {
             return Err(RepositoryProblem::ImplicitLibrary);
         }
@@ -69,9 +71,11 @@ fn is_implicit(registry: &RegistryHost, path: &str) -> bool {
     registry.is_docker_hub() && !path.contains('/')
 }
 
-fn check_path(path: &str) -> Result<(), RepositoryProblem> {
+fn check_path(path: &str, on_docker_hub: bool) -> Result<(), RepositoryProblem> {
     let length = path.chars().count();
-    if !(2..=255).contains(&length) {
+    let could_be_shorter = on_docker_hub && path.strip_prefix("library/").is_some_and(|name| !name.contains('/'));
+    let most = if could_be_shorter { 255 + "library/".len() } else { 255 };
+    if !(2..=most).contains(&length) {
         return Err(RepositoryProblem::Length { path: path.to_owned() });
     }
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.' | '/');

@@ -11,7 +11,11 @@ use registry_auth::{
 
 /// Texts that look like names more often than not.
 fn name_like() -> impl Strategy<Value = String> {
-    "(localhost|docker\\.io|index\\.docker\\.io|[a-zA-Z0-9.]{1,8}|\\[::1\\])?(:[0-9]{0,5})?/?[a-z0-9_./-]{0,12}(:[a-zA-Z0-9_.-]{0,6})?(@sha256:[0-9a-f]{64})?"
+    prop_oneof![
+        9 => "(localhost|docker\\.io|index\\.docker\\.io|[a-zA-Z0-9.]{1,8}|\\[::1\\])?(:[0-9]{0,5})?/?[a-z0-9_./-]{0,12}(:[a-zA-Z0-9_.-]{0,6})?(@sha256:[0-9a-f]{64})?",
+        // About as long as a name may be.
+        1 => "(docker\\.io/)?(library/)?[a-z0-9_.-]{244,256}",
+    ]
 }
 
 fn any_scope() -> impl Strategy<Value = Scope> {

@@ -172,3 +172,20 @@ fn read(parser: &str, input: &str, options: &ParseOptions) -> Result<String, Str
             .map_err(|error| error.to_string()),
     }
 }
+
+#[test]
+fn a_library_that_may_be_left_out_does_not_make_a_name_too_long() {
+    let longest = "r".repeat(255);
+    let short = Reference::parse(&longest).expect("it has 255 characters");
+    let printed = short.to_string();
+    assert_eq!(printed, format!("index.docker.io/library/{longest}:latest"));
+    assert_eq!(Reference::parse(&printed).as_ref(), Ok(&short));
+    for text in [
+        format!("{longest}r"),
+        format!("docker.io/library/{longest}r"),
+        format!("docker.io/library/{longest}/r"),
+        format!("registry.example/library/{longest}"),
+    ] {
+        Reference::parse(&text).expect_err("it is too long");
+    }
+}
