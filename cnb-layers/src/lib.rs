@@ -65,6 +65,7 @@ mod pipeline;
 mod read_ahead;
 mod root_dir;
 mod save;
+mod seal;
 mod store;
 mod timestamp;
 mod unpack;
@@ -87,6 +88,7 @@ pub use open::OpenError;
 pub use pipeline::{Compressed, Compression, UploadError, compress_layer, upload_layer};
 pub use registry_auth::{Digest, Reference, Repository};
 pub use save::SaveError;
+pub use seal::Seals;
 pub use store::{
     BlobWriter, ImageError, ImageSource, ImageTarget, LayoutImages, LayoutStore, MemoryStore, OpenBlob, RegistryStore,
     StoreEvent, push_image,

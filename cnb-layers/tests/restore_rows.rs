@@ -87,6 +87,7 @@ impl World {
             metadata: &metadata,
             skip_layers: self.skip_layers,
             parallelism: NonZeroUsize::MIN,
+            seals: None,
         };
         let cache = VolumeCache::open(&root.join("cache")).expect("a cache");
         restore(&inputs, Some(&cache), &MemoryLog::default()).expect("it is restored");

@@ -173,6 +173,13 @@ impl Bench<'_> {
             let straight = || Some(self.once("straight-restore-volume", set, root, number));
             rows.push(self.row("restore volume", set, restore, straight));
         }
+        if self.options.wants("unchanged sealed") {
+            let number = self.new_number();
+            self.once("fill-volume", set, root, number);
+            let export = || self.once("export-sealed", set, root, number);
+            let straight = || Some(self.once("straight-again", set, root, number));
+            rows.push(self.row("unchanged, sealed", set, export, straight));
+        }
         if self.options.wants("restore image") {
             let number = self.new_number();
             self.once("export-cache-image", set, root, number);

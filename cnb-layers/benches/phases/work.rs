@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cnb_layers::cache::{CacheImage, VolumeCache};
 use cnb_layers::phase::{NoLog, PlatformApi};
 use cnb_layers::rebase::{NewBase, RebaseJob, rebase_many};
-use cnb_layers::{Image, ImageSource, LayoutStore, MemoryStore, Platform, Reference, RegistryStore};
+use cnb_layers::{Image, ImageSource, LayoutStore, MemoryStore, Platform, Reference, RegistryStore, Seals};
 
 use crate::counted::registries;
 use crate::data::Set;
@@ -46,6 +46,7 @@ pub(crate) fn prepare(arguments: &[String]) -> Work {
         "export-again" => given.export_again(),
         "fill-volume" => given.fill_volume(),
         "restore-volume" => given.restore_volume(),
+        "export-sealed" => given.export_sealed(),
         "restore-image" => given.restore_image(),
         "rebase" => given.rebase(),
         "straight-null" => given.straight(|dir, _, _| {
@@ -97,7 +98,7 @@ impl Given {
         Box::new(move || {
             let (app, base) = ("reg.example/acme/app:latest", "reg.example/run/base:1");
             let analyzed = self.world.analyze(app, base, &target, &target, None);
-            self.world.export(app, &analyzed, &target, &target, None);
+            self.world.export(app, &analyzed, &target, &target, None, None);
             Done {
                 bytes: self.bytes(),
                 ..Done::default()
@@ -111,7 +112,7 @@ impl Given {
         Box::new(move || {
             let (app, base) = ("reg.example/acme/app:latest", "reg.example/run/base:1");
             let analyzed = self.world.analyze(app, base, &store, &store, None);
-            self.world.export(app, &analyzed, &store, &store, None);
+            self.world.export(app, &analyzed, &store, &store, None, None);
             Done {
                 bytes: self.bytes(),
                 blobs: blobs(&image(&store, app)),
@@ -127,9 +128,10 @@ impl Given {
             let before = count.load(Ordering::Relaxed);
             if with_cache {
                 let cache = CacheImage::open(&self.cache(), &store, &store, compression()).expect("it can be reached");
-                self.world.export(&self.app(), &analyzed, &store, &store, Some(&cache));
+                self.world
+                    .export(&self.app(), &analyzed, &store, &store, Some(&cache), None);
             } else {
-                self.world.export(&self.app(), &analyzed, &store, &store, None);
+                self.world.export(&self.app(), &analyzed, &store, &store, None, None);
             }
             let requests = count.load(Ordering::Relaxed) - before;
             Done {
@@ -150,7 +152,7 @@ impl Given {
         let analyzed = self.analyze(&store);
         Box::new(move || {
             let before = count.load(Ordering::Relaxed);
-            self.world.export(&self.app(), &analyzed, &store, &store, None);
+            self.world.export(&self.app(), &analyzed, &store, &store, None, None);
             Done {
                 requests: count.load(Ordering::Relaxed) - before,
                 bytes: self.bytes(),
@@ -165,7 +167,8 @@ impl Given {
         Box::new(move || {
             let cache = VolumeCache::open(&dir).expect("it is a directory");
             let analyzed = self.analyze(&store);
-            self.world.export(&self.app(), &analyzed, &store, &store, Some(&cache));
+            self.world
+                .export(&self.app(), &analyzed, &store, &store, Some(&cache), None);
             Done {
                 bytes: self.bytes(),
                 ..Done::default()
@@ -180,10 +183,30 @@ impl Given {
         let analyzed = self.analyze(&store);
         Box::new(move || {
             let cache = VolumeCache::open(&self.world.root.join("cache")).expect("it is a directory");
-            self.world.restore(&to, &analyzed, &cache);
+            self.world.restore(&to, &analyzed, &cache, None);
             Done {
                 bytes: self.bytes(),
                 ..Done::default()
+            }
+        })
+    }
+
+    /// Exports what has just been restored, with the seals of the layers.
+    fn export_sealed(self) -> Work {
+        let to = self.fresh("restored");
+        let (store, count) = registries(&[&self.host]);
+        let (analyzed, seals) = (self.analyze(&store), Seals::new());
+        let cache = VolumeCache::open(&self.world.root.join("cache")).expect("it is a directory");
+        let restored = World::new(&to, self.world.set);
+        self.world.restore(&to, &analyzed, &cache, Some(&seals));
+        restored.write_types();
+        Box::new(move || {
+            let before = count.load(Ordering::Relaxed);
+            restored.export(&self.app(), &analyzed, &store, &store, None, Some(&seals));
+            Done {
+                requests: count.load(Ordering::Relaxed) - before,
+                bytes: self.bytes(),
+                blobs: 0,
             }
         })
     }
@@ -196,7 +219,7 @@ impl Given {
         Box::new(move || {
             let before = count.load(Ordering::Relaxed);
             let cache = CacheImage::open(&self.cache(), &store, &store, compression()).expect("it can be reached");
-            self.world.restore(&to, &analyzed, &cache);
+            self.world.restore(&to, &analyzed, &cache, None);
             Done {
                 requests: count.load(Ordering::Relaxed) - before,
                 bytes: self.bytes(),

@@ -6,7 +6,7 @@ use cnb_layers::cache::Cache;
 use cnb_layers::export::export_cache;
 use cnb_layers::metadata::Analyzed;
 use cnb_layers::phase::NoLog;
-use cnb_layers::{AllowAll, Compression, ImageSource, ImageTarget, RegistryAccess};
+use cnb_layers::{AllowAll, Compression, ImageSource, ImageTarget, RegistryAccess, Seals};
 
 use crate::build::{Build, reference, run_image};
 use crate::data::Set;
@@ -30,13 +30,20 @@ impl World {
         if self.root.join("complete").exists() {
             return;
         }
-        let build = self.build("app", "base");
         for number in 0..self.set.layers() {
             self.set.write(number, &self.layer(number), shrink);
+        }
+        self.write_types();
+        self.build("app", "base").write("complete", "");
+    }
+
+    /// Writes what the buildpack says of its layers, and the application.
+    pub(crate) fn write_types(&self) {
+        let build = self.build("app", "base");
+        for number in 0..self.set.layers() {
             build.write_layer_toml(&format!("layer{number}"), "launch = true\ncache = true\nbuild = true");
         }
         build.write_app();
-        build.write("complete", "");
     }
 
     /// The build that has left this, for the image `app`.
@@ -70,11 +77,15 @@ impl World {
         source: &dyn ImageSource,
         target: &dyn ImageTarget,
         cache: Option<&dyn Cache>,
+        seals: Option<&Seals>,
     ) {
         let run_image = analyzed.run_image.as_ref().map_or("", |image| &image.image);
         let build = self.build(app, run_image);
         let export = build.open(analyzed, source, target, &NoLog);
-        let export = export.expect("the images are there");
+        let mut export = export.expect("the images are there");
+        if let Some(seals) = seals {
+            export = export.with_seals(seals);
+        }
         export.run(&NoLog).expect("it can be exported");
         if let Some(cache) = cache {
             export_cache(&export, cache, &NoLog).expect("the cache can be written");
@@ -82,8 +93,9 @@ impl World {
     }
 
     /// Restores into an empty layers directory below `root`.
-    pub(crate) fn restore(&self, root: &Path, analyzed: &Analyzed, cache: &dyn Cache) {
-        self.build("app", "base").restore(root, analyzed, cache, &NoLog);
+    pub(crate) fn restore(&self, root: &Path, analyzed: &Analyzed, cache: &dyn Cache, seals: Option<&Seals>) {
+        let build = self.build("app", "base");
+        build.restore_sealed(root, analyzed, cache, seals, &NoLog);
         for number in 0..self.set.layers() {
             let restored = root.join(format!("layers/acme_bp/layer{number}"));
             assert!(restored.is_dir(), "layer {number} was not restored");

@@ -1,7 +1,9 @@
 //! Extracting a layer into its own directory, and nowhere else.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,6 +14,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::DiffId;
+use crate::seal::Outline;
 use crate::tar::{EntryKind, TarError, TarReader};
 
 /// Files are copied through a buffer of this size.
@@ -69,13 +72,30 @@ pub(crate) struct LayerPlace<'a> {
     pub(crate) within: &'a [&'a str],
 }
 
+impl LayerPlace<'_> {
+    /// Returns the layer's directory on disk.
+    pub(crate) fn dir(&self) -> PathBuf {
+        let names = self.within.iter();
+        names.fold(self.disk.to_owned(), |path, name| path.join(name))
+    }
+}
+
 /// Extracts a tar whose diff id is known. When anything is wrong, nothing of the layer remains.
-pub(crate) fn extract_layer(tar: &mut dyn Read, expected: &DiffId, place: LayerPlace<'_>) -> Result<(), ExtractError> {
+///
+/// In `outline`, if it is asked for, comes that of the tar, with the files as they were made.
+pub(crate) fn extract_layer(
+    tar: &mut dyn Read,
+    expected: &DiffId,
+    place: LayerPlace<'_>,
+    outline: Option<&mut Outline>,
+) -> Result<(), ExtractError> {
+    let outline = outline.map(Outlined::new);
     let mut tar = Hashing {
         inner: tar,
         hash: Sha256::new(),
+        outline: outline.as_ref(),
     };
-    let extracted = extract(&mut tar, place, false);
+    let extracted = extract(&mut tar, place, false, outline.as_ref());
     let drained = io::copy(&mut tar, &mut io::sink());
     let found = DiffId::from_sha256_bytes(tar.hash.finalize().into());
     let outcome = match (drained, extracted) {
@@ -94,14 +114,11 @@ pub(crate) fn extract_layer(tar: &mut dyn Read, expected: &DiffId, place: LayerP
 
 /// Extracts the bills of materials of a build, beside others that may be there already.
 pub(crate) fn extract_sbom(tar: &mut dyn Read, place: LayerPlace<'_>) -> Result<(), ExtractError> {
-    extract(tar, place, true)
+    extract(tar, place, true, None)
 }
 
 fn remove(place: LayerPlace<'_>) {
-    let path = place
-        .within
-        .iter()
-        .fold(place.disk.to_owned(), |path, name| path.join(name));
+    let path = place.dir();
     // A leftover is harmless: its metadata says that it is not restored.
     let _ = match std::fs::symlink_metadata(&path) {
         Ok(found) if found.is_dir() => std::fs::remove_dir_all(&path),
@@ -110,7 +127,12 @@ fn remove(place: LayerPlace<'_>) {
     };
 }
 
-fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(), ExtractError> {
+fn extract(
+    tar: &mut dyn Read,
+    place: LayerPlace<'_>,
+    replace: bool,
+    outline: Option<&Outlined<'_>>,
+) -> Result<(), ExtractError> {
     let mut target = Target::open(place)?;
     let mut archive = TarReader::new(tar);
     let mut buffer = vec![0; BUFFER];
@@ -138,7 +160,12 @@ fn extract(tar: &mut dyn Read, place: LayerPlace<'_>, replace: bool) -> Result<(
                 let mut file = target
                     .file(&inside, mode, replace)
                     .map_err(|error| target.error(&inside, error, &shown()))?;
-                copy(&mut archive, &mut file, &mut buffer).map_err(|source| ExtractError::File {
+                let mut take = || copy(&mut archive, &mut file, &mut buffer).and_then(|()| file.metadata());
+                let taken = match outline {
+                    Some(outline) => outline.file(take),
+                    None => take().map(drop),
+                };
+                taken.map_err(|source| ExtractError::File {
                     path: target.path(&inside),
                     source,
                 })?;
@@ -352,14 +379,8 @@ impl<'a> Target<'a> {
     }
 
     fn path(&self, inside: &[Vec<u8>]) -> PathBuf {
-        let root = self
-            .place
-            .within
-            .iter()
-            .fold(self.place.disk.to_owned(), |path, name| path.join(name));
-        inside
-            .iter()
-            .fold(root, |path, name| path.join(OsStr::from_bytes(name)))
+        let names = inside.iter();
+        names.fold(self.place.dir(), |path, name| path.join(OsStr::from_bytes(name)))
     }
 
     fn error(&self, inside: &[Vec<u8>], error: Errno, name: &str) -> ExtractError {
@@ -398,13 +419,48 @@ fn enter_or_make(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 struct Hashing<'a> {
     inner: &'a mut dyn Read,
     hash: Sha256,
+    outline: Option<&'a Outlined<'a>>,
 }
 
 impl Read for Hashing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.hash.update(&buffer[..count]);
+        if let Some(outline) = self.outline {
+            outline.read(&buffer[..count])?;
+        }
         Ok(count)
+    }
+}
+
+/// The outline of a tar that is being read: everything but what is read while a file is made.
+struct Outlined<'a> {
+    outline: RefCell<&'a mut Outline>,
+    is_in_file: Cell<bool>,
+}
+
+impl<'a> Outlined<'a> {
+    fn new(outline: &'a mut Outline) -> Self {
+        Self {
+            outline: RefCell::new(outline),
+            is_in_file: Cell::new(false),
+        }
+    }
+
+    fn read(&self, bytes: &[u8]) -> io::Result<()> {
+        if self.is_in_file.get() {
+            return Ok(());
+        }
+        self.outline.borrow_mut().write_all(bytes)
+    }
+
+    /// Makes a file; only its status counts.
+    fn file(&self, mut make: impl FnMut() -> io::Result<Metadata>) -> io::Result<()> {
+        self.is_in_file.set(true);
+        let made = make();
+        self.is_in_file.set(false);
+        self.outline.borrow_mut().file(&made?);
+        Ok(())
     }
 }
 
@@ -453,7 +509,7 @@ mod tests {
             image: Path::new("/layers"),
             within: &["acme", "c"],
         };
-        extract_layer(&mut &tar[..], &DiffId::of(tar), place)
+        extract_layer(&mut &tar[..], &DiffId::of(tar), place, None)
     }
 
     use Make::{Dir, File, Hard, Link};
@@ -602,7 +658,7 @@ mod tests {
                     within: &["acme", "c"],
                 };
                 // Whether it fails depends on what was open already.
-                let _ = extract_layer(&mut reader, &DiffId::of(&layer), place);
+                let _ = extract_layer(&mut reader, &DiffId::of(&layer), place, None);
                 assert_eq!(seen(), before, "{victim} swapped before block {until}");
                 swapped += usize::from(reader.swapped);
             }
@@ -684,7 +740,7 @@ mod tests {
             image: Path::new("/layers"),
             within: &["acme", "c"],
         };
-        let error = extract_layer(&mut &layer[..], &expected, place).expect_err("these are other bytes");
+        let error = extract_layer(&mut &layer[..], &expected, place, None).expect_err("these are other bytes");
         assert!(matches!(error, ExtractError::WrongBytes { .. }), "{error}");
         assert!(!dir.path().join("acme/c").exists());
     }

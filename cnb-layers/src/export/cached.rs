@@ -85,12 +85,15 @@ fn store(
     before: Option<&str>,
     log: &dyn Log,
 ) -> Result<DiffId, String> {
-    let content = export.directory(dir).map_err(|error| with_causes(&error))?;
+    let content = export.restorable(dir).map_err(|error| with_causes(&error))?;
     let made = export.made.get(id);
-    let diff_id = match &made {
-        Some(made) => made.diff_id.clone(),
+    let known = made
+        .as_ref()
+        .map_or_else(|| content.known_diff_id(), |made| Some(made.diff_id.clone()));
+    let diff_id = match known {
+        Some(known) => known,
         None => {
-            diff_id(&content)
+            diff_id(content.as_ref())
                 .map_err(|error| format!("creating layer '{id}': {}", with_causes(&error)))?
                 .0
         }
@@ -117,7 +120,7 @@ fn store(
         .map(|made| (&made.placed.0, &made.placed.1));
     let layer = CachedLayer {
         diff_id: &diff_id,
-        content: &content,
+        content: content.as_ref(),
         placed,
     };
     cache.add(&layer).map_err(|error| with_causes(&error))?;

@@ -15,7 +15,7 @@ use crate::metadata::LifecycleMetadata;
 use crate::phase::{Log, LogExt as _, with_causes};
 use crate::pipeline::{Slots, upload_layer_in};
 use crate::save::SaveError;
-use crate::{Compression, ImageTarget, Layer, UploadError, diff_id, media_type};
+use crate::{Compression, ImageTarget, Layer, LayerContent as _, UploadError, diff_id, media_type};
 
 /// What became of a layer that was to be made.
 pub(super) enum Outcome {
@@ -202,8 +202,13 @@ impl Maker<'_> {
             _ => ExportError::CreateLayer(error),
         };
         if !before.is_empty() {
-            let _slot = self.slots.take();
-            let (now, _) = diff_id(content).map_err(failed)?;
+            let now = match content.known_diff_id() {
+                Some(known) => known,
+                None => {
+                    let _slot = self.slots.take();
+                    diff_id(content).map_err(failed)?.0
+                }
+            };
             if before.iter().any(|sha| sha == now.as_str()) {
                 return Ok(Outcome::Unchanged(now.to_string()));
             }

@@ -33,7 +33,7 @@ use crate::open::{open_base, open_once};
 use crate::phase::{Home, Log, LogExt as _, PlatformApi};
 use crate::save::{SaveError, Saving, save};
 use crate::store::REF_NAME;
-use crate::{Compression, Image, ImageSource, ImageTarget, LayoutImages, Platform, Timestamp};
+use crate::{Compression, Image, ImageSource, ImageTarget, LayoutImages, Platform, Seals, Timestamp};
 use layers::Stack;
 use made::{Made, Running};
 
@@ -108,6 +108,7 @@ pub struct Export<'a> {
     previous: Option<(Image, Reference)>,
     extended: Option<extended::Extended>,
     cancel: Option<&'a AtomicBool>,
+    seals: Option<&'a Seals>,
     /// The layers made in this run, for the cache.
     made: Made,
 }
@@ -157,6 +158,7 @@ impl<'a> Export<'a> {
             previous,
             extended: None,
             cancel: None,
+            seals: None,
             made: Made::default(),
         })
     }
@@ -166,6 +168,13 @@ impl<'a> Export<'a> {
     #[must_use]
     pub fn with_cancel(mut self, cancel: &'a AtomicBool) -> Self {
         self.cancel = Some(cancel);
+        self
+    }
+
+    /// Does not read layers whose seal is whole, where their diff id is all that is needed. See [`Seals`] for the risk.
+    #[must_use]
+    pub fn with_seals(mut self, seals: &'a Seals) -> Self {
+        self.seals = Some(seals);
         self
     }
 

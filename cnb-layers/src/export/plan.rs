@@ -110,9 +110,9 @@ impl Planner {
     }
 }
 
-fn make(content: impl LayerContent + 'static, before: impl IntoIterator<Item = String>) -> What {
+fn make(content: Box<dyn LayerContent>, before: impl IntoIterator<Item = String>) -> What {
     What::Make {
-        content: Box::new(content),
+        content,
         before: before.into_iter().filter(|sha| !sha.is_empty()).collect(),
     }
 }
@@ -126,7 +126,7 @@ impl Export<'_> {
         };
         let mut find = || -> Result<(), ExportError> {
             for (content, created_by) in self.extension_layers() {
-                planner.step("", created_by, make(content, []), Slot::Extension);
+                planner.step("", created_by, make(Box::new(content), []), Slot::Extension);
             }
             self.plan_buildpacks(&mut planner, metadata)?;
             self.plan_sbom(&mut planner)?;
@@ -218,7 +218,7 @@ impl Export<'_> {
         let before = known.and_then(|known| known.layers.get(&layer.name));
         let before = before.map(|layer| layer.sha.clone());
         if layer.has_contents() {
-            return Ok(make(self.directory(path)?, before));
+            return Ok(make(self.restorable(path)?, before));
         }
         let layer = layer.identifier();
         if is_cached {
@@ -249,13 +249,25 @@ impl Export<'_> {
         layer.map_err(ExportError::CreateLayer)
     }
 
+    /// Returns the layer of a directory that may have been restored in this run.
+    pub(super) fn restorable(&self, dir: &Path) -> Result<Box<dyn LayerContent>, ExportError> {
+        let layer = self.directory(dir)?;
+        Ok(match self.seals {
+            Some(seals) => seals.apply(&self.disk(dir), layer),
+            None => Box::new(layer),
+        })
+    }
+
     fn plan_sbom(&self, planner: &mut Planner) -> Result<(), ExportError> {
         let dir = self.inputs.layers_dir.join("sbom/launch");
         if !self.inputs.api.at_least(8) || fs::metadata(self.disk(&dir)).is_err() {
             return Ok(());
         }
         planner.debug(format_args!("Found SBOM of type launch for at {}", dir.display()));
-        let what = make(self.directory(&dir)?, self.inputs.analyzed.metadata.sbom.clone());
+        let what = make(
+            Box::new(self.directory(&dir)?),
+            self.inputs.analyzed.metadata.sbom.clone(),
+        );
         let id = "buildpacksio/lifecycle:launch.sbom";
         planner.step(id, "Software Bill-of-Materials", what, Slot::Sbom);
         Ok(())
@@ -280,7 +292,7 @@ impl Export<'_> {
                 1 => "Application Layer".to_owned(),
                 _ => format!("Application Slice: {number}"),
             };
-            let what = make(slice, before.clone());
+            let what = make(Box::new(slice), before.clone());
             planner.step(format!("slice-{number}"), created_by, what, Slot::App);
         }
         Ok(())
@@ -296,7 +308,7 @@ impl Export<'_> {
             });
         }
         let mut step = |name: &str, created_by: &str, content, before: &String, slot| {
-            let what = make(content, [before.clone()]);
+            let what = make(Box::new(content), [before.clone()]);
             planner.step(format!("buildpacksio/lifecycle:{name}"), created_by, what, slot);
         };
         let (content, created_by) = (launcher_layer(launcher), "Buildpacks Application Launcher");

@@ -1,9 +1,10 @@
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::entries::{Entries, Outlining};
+use super::tree::write_path;
 use super::{LayerContent, LayerError, Tree};
+use crate::seal::Outline;
 use crate::tar::{EntryKind, Header, TarWriter};
 
 /// A layer made of single entries and of file trees, in the order in which they are added.
@@ -110,26 +111,24 @@ impl LayerBuilder {
     }
 }
 
-impl LayerContent for LayerBuilder {
-    fn write_tar(&self, out: &mut dyn Write) -> Result<(), LayerError> {
-        let mut archive = TarWriter::new(out);
+impl LayerBuilder {
+    /// Returns the outline of the archive, for which no file is read.
+    pub(crate) fn outline(&self) -> Result<Outline, LayerError> {
+        let mut archive = Outlining(TarWriter::new(Outline::default()));
+        self.write(&mut archive)?;
+        archive.0.finish().map_err(LayerError::Write)
+    }
+
+    fn write(&self, archive: &mut dyn Entries) -> Result<(), LayerError> {
         for part in &self.parts {
             match part {
-                Part::Entry(header, content) => {
-                    archive
-                        .bytes(header, content)
-                        .map_err(|error| LayerError::entry(Path::new(""), error))?;
-                }
-                Part::File(header, path) => {
-                    let file = File::open(path).map_err(LayerError::open(path))?;
-                    let size = file.metadata().map_err(LayerError::open(path))?.len();
-                    let mut header = header.clone();
-                    header.size = i64::try_from(size).unwrap_or(i64::MAX);
-                    write_file(&mut archive, &header, path, file)?;
-                }
-                Part::Tree(tree) => tree.write(&mut archive)?,
+                Part::Entry(header, content) => archive
+                    .bytes(header, content)
+                    .map_err(|error| LayerError::entry(Path::new(""), error))?,
+                Part::File(header, path) => archive.followed(header, path)?,
+                Part::Tree(tree) => tree.write(archive)?,
                 Part::Path { disk, name, uid, gid } => {
-                    super::tree::write_path(&mut archive, disk, name, *uid, *gid).map_err(|error| match error {
+                    write_path(archive, disk, name, *uid, *gid).map_err(|error| match error {
                         error @ LayerError::Read { .. } => LayerError::AddFile {
                             path: disk.clone(),
                             source: Box::new(error),
@@ -139,54 +138,15 @@ impl LayerContent for LayerBuilder {
                 }
             }
         }
-        archive.finish().map_err(LayerError::Write)?;
         Ok(())
     }
 }
 
-/// Opens a file that was seen to be a regular one; never waits for a pipe that took its place since.
-pub(super) fn open_regular(path: &Path) -> Result<File, LayerError> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(LayerError::open(path))
-}
-
-/// Writes an entry with a file's content and says of an error whether it is the file's or the output's.
-pub(super) fn write_file<W: Write>(
-    archive: &mut TarWriter<W>,
-    header: &Header,
-    path: &Path,
-    file: File,
-) -> Result<(), LayerError> {
-    let mut content = Watched { file, failed: false };
-    archive.file(header, &mut content).map_err(|error| {
-        if content.failed {
-            LayerError::Read {
-                action: "read",
-                path: path.to_owned(),
-                source: error,
-            }
-        } else {
-            LayerError::entry(path, error)
-        }
-    })
-}
-
-/// Remembers whether reading failed.
-struct Watched {
-    file: File,
-    failed: bool,
-}
-
-impl Read for Watched {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = self.file.read(buffer);
-        self.failed |= result
-            .as_ref()
-            .is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
-        result
+impl LayerContent for LayerBuilder {
+    fn write_tar(&self, out: &mut dyn Write) -> Result<(), LayerError> {
+        let mut archive = TarWriter::new(out);
+        self.write(&mut archive)?;
+        archive.finish().map_err(LayerError::Write)?;
+        Ok(())
     }
 }

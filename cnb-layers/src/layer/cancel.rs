@@ -2,6 +2,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{LayerContent, LayerError};
+use crate::DiffId;
 
 /// A layer of which no more is written once a flag is set.
 pub(crate) struct Cancellable<'a> {
@@ -15,6 +16,10 @@ impl LayerContent for Cancellable<'_> {
             out,
             cancel: self.cancel,
         })
+    }
+
+    fn known_diff_id(&self) -> Option<DiffId> {
+        self.content.known_diff_id()
     }
 }
 

@@ -3,6 +3,7 @@
 mod archive;
 mod builder;
 mod cancel;
+mod entries;
 mod error;
 mod hashing;
 mod kinds;
@@ -37,6 +38,12 @@ pub trait LayerContent: Send + Sync {
     /// When a file cannot be read, changes while it is read, or cannot be expressed in a tar; or what
     /// `out` says.
     fn write_tar(&self, out: &mut dyn Write) -> Result<(), LayerError>;
+
+    /// Returns the diff id when it is known without the bytes; it must be that of what
+    /// [`write_tar`](Self::write_tar) would write now. `None`, unless a kind of layer knows better.
+    fn known_diff_id(&self) -> Option<DiffId> {
+        None
+    }
 }
 
 /// Hashes a layer without keeping anything: its diff id, and its size in bytes (uncompressed).

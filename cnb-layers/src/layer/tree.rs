@@ -1,13 +1,12 @@
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::builder::{open_regular, write_file};
+use super::entries::Entries;
 use super::{LayerBuilder, LayerError};
-use crate::tar::{EntryKind, Header, TarWriter};
+use crate::tar::{EntryKind, Header};
 
 /// A file tree as part of a layer: what is on disk, under which name, and what is recorded of it.
 ///
@@ -107,7 +106,7 @@ impl Tree {
         }
     }
 
-    pub(super) fn write<W: Write>(&self, archive: &mut TarWriter<W>) -> Result<(), LayerError> {
+    pub(super) fn write(&self, archive: &mut dyn Entries) -> Result<(), LayerError> {
         let mut links = HashMap::new();
         let mut write = |disk: &Path, name: &[u8], metadata: &Metadata| {
             if name.is_empty() {
@@ -141,9 +140,9 @@ impl Tree {
         }
     }
 
-    fn write_entry<W: Write>(
+    fn write_entry(
         &self,
-        archive: &mut TarWriter<W>,
+        archive: &mut dyn Entries,
         links: &mut HashMap<(u64, u64), Vec<u8>>,
         disk: &Path,
         name: &[u8],
@@ -177,7 +176,7 @@ impl Tree {
         if self.keep_attributes && matches!(header.kind, EntryKind::File | EntryKind::Directory) {
             attributes(disk, &mut header)?;
         }
-        write(archive, &header, disk)
+        write(archive, &header, disk, metadata)
     }
 }
 
@@ -270,8 +269,8 @@ fn children(dir: &Path) -> Result<Vec<std::ffi::OsString>, LayerError> {
 }
 
 /// Writes one thing that is on disk, recorded as the reference does.
-pub(super) fn write_path<W: Write>(
-    archive: &mut TarWriter<W>,
+pub(super) fn write_path(
+    archive: &mut dyn Entries,
     disk: &Path,
     name: &[u8],
     uid: i64,
@@ -282,14 +281,14 @@ pub(super) fn write_path<W: Write>(
         None => Ok(()),
         Some(mut header) => {
             (header.uid, header.gid) = (uid, gid);
-            write(archive, &header, disk)
+            write(archive, &header, disk, &metadata)
         }
     }
 }
 
-fn write<W: Write>(archive: &mut TarWriter<W>, header: &Header, disk: &Path) -> Result<(), LayerError> {
+fn write(archive: &mut dyn Entries, header: &Header, disk: &Path, metadata: &Metadata) -> Result<(), LayerError> {
     if header.kind == EntryKind::File {
-        return write_file(archive, header, disk, open_regular(disk)?);
+        return archive.file(header, disk, metadata);
     }
     archive.entry(header).map_err(|error| LayerError::entry(disk, error))
 }

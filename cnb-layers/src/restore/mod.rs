@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cnb_order::go_quoted;
 
-use crate::DiffId;
 use crate::cache::{Cache, LayerPlace, extract_layer};
 use crate::layers_dir::{is_plain_id, is_plain_name, layers_of, log_directory};
 use crate::metadata::{CacheMetadata, Data, EncodeError, Group, GroupBuildpack, LifecycleMetadata, data_document};
 use crate::phase::{Log, LogExt as _, PlatformApi};
+use crate::seal::Outline;
+use crate::{DiffId, Seals};
 use sbom::{distribute_sbom, restore_sbom};
 
 /// What a restore works on.
@@ -38,6 +39,8 @@ pub struct RestoreInputs<'a> {
     pub skip_layers: bool,
     /// How many layers are extracted at once.
     pub parallelism: NonZeroUsize,
+    /// Where to put a seal on each layer that is extracted, for an export in the same run.
+    pub seals: Option<&'a Seals>,
 }
 
 impl RestoreInputs<'_> {
@@ -201,6 +204,9 @@ pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn 
     }
     if let Some(cache) = cache {
         restore_data(inputs, cache, &jobs, log);
+    }
+    if let Some(seals) = inputs.seals {
+        seals.settle();
     }
     if inputs.api.at_least(8) {
         if let Some(cache) = cache.filter(|_| !cached.sbom.is_empty()) {
@@ -399,7 +405,12 @@ fn restore_layer(inputs: &RestoreInputs<'_>, cache: &dyn Cache, job: &Job) -> Re
         within: &within,
     };
     let mut tar = cache.layer_to_check(&diff_id).map_err(|error| chain(&error))?;
-    extract_layer(&mut tar, &diff_id, place).map_err(|error| chain(&error))
+    let mut outline = inputs.seals.map(|_| Outline::default());
+    extract_layer(&mut tar, &diff_id, place, outline.as_mut()).map_err(|error| chain(&error))?;
+    if let (Some(seals), Some(outline)) = (inputs.seals, outline) {
+        seals.put(place.dir(), diff_id, outline);
+    }
+    Ok(())
 }
 
 /// Returns the text of an error and of everything that caused it.

@@ -89,6 +89,13 @@ impl<W: Write> TarWriter<W> {
         self.pad(content.len() as u64)
     }
 
+    /// Writes all of an entry but its `header.size` bytes of content, in whose place `content` is called.
+    pub(crate) fn outline(&mut self, header: &Header, content: impl FnOnce(&mut W)) -> io::Result<()> {
+        self.entry(header)?;
+        content(&mut self.out);
+        self.pad(u64::try_from(header.size).unwrap_or(0))
+    }
+
     /// Ends the archive with two empty blocks and returns the output.
     ///
     /// # Errors

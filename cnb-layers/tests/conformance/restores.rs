@@ -86,6 +86,7 @@ impl World {
             metadata: &LifecycleMetadata::default(),
             skip_layers: false,
             parallelism: NonZeroUsize::MIN,
+            seals: None,
         };
         restore(&inputs, cache, &NoLog).expect("the layers directory can be written");
     }

@@ -13,7 +13,7 @@ use cnb_layers::phase::{Home, Log, PlatformApi};
 use cnb_layers::restore::{RestoreInputs, restore};
 use cnb_layers::{
     BaseImage, Compression, ImageSource, ImageTarget, LayerBuilder, Parents, Platform, Reference, RegistryAccess,
-    Timestamp,
+    Seals, Timestamp,
 };
 
 /// A build of one buildpack, with what the platform says about it.
@@ -156,6 +156,18 @@ impl Build {
 
     /// Restores into the layers directory below `root`.
     pub fn restore(&self, root: &Path, analyzed: &Analyzed, cache: &dyn Cache, log: &dyn Log) {
+        self.restore_sealed(root, analyzed, cache, None, log);
+    }
+
+    /// As [`restore`](Self::restore), with a place for the seals of the layers.
+    pub fn restore_sealed(
+        &self,
+        root: &Path,
+        analyzed: &Analyzed,
+        cache: &dyn Cache,
+        seals: Option<&Seals>,
+        log: &dyn Log,
+    ) {
         fs::create_dir_all(root.join("layers")).expect("there is room");
         let inputs = RestoreInputs {
             api: self.api,
@@ -165,6 +177,7 @@ impl Build {
             metadata: &analyzed.metadata,
             skip_layers: false,
             parallelism: NonZeroUsize::new(self.compression.threads).expect("there are threads"),
+            seals,
         };
         restore(&inputs, Some(cache), log).expect("the layers directory can be written");
     }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use cnb_layers::Seals;
+
 use crate::env::Env;
 use crate::exporter::Built;
 use crate::failure::{Failure, code};
@@ -54,9 +56,10 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     }
     let group = files::group(&inputs.group)?;
 
+    let seals = inputs.trust_timestamps.then(Seals::new);
     if !inputs.skip_layers || inputs.api.at_least(10) {
         log.phase("RESTORING");
-        restorer::bring_back(&inputs, &group, &analyzed, cache.as_deref(), log)?;
+        restorer::bring_back(&inputs, &group, &analyzed, cache.as_deref(), seals.as_ref(), log)?;
     }
 
     log.phase("BUILDING");
@@ -69,6 +72,7 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
         group,
         analyzed,
         project,
+        seals,
     };
     exporter::write_images(&inputs, &built, &env, &registries, cache.as_deref(), log)
 }

@@ -7,7 +7,7 @@ use cnb_layers::cache::{Cache, CacheError};
 use cnb_layers::export::{Export, ExportError, ExportInputs, SbomFiles, export_cache, run_image_names};
 use cnb_layers::metadata::{Analyzed, BuildMetadata, Group, LauncherVersion, ProjectMetadata, Report, RunImageNames};
 use cnb_layers::phase::{Home, Log, MemoryLog};
-use cnb_layers::{ImageSource, ImageTarget, LayoutImages, Parents, Platform, RegistryStore, Timestamp};
+use cnb_layers::{ImageSource, ImageTarget, LayoutImages, Parents, Platform, RegistryStore, Seals, Timestamp};
 
 use crate::detector::Timer;
 use crate::env::Env;
@@ -49,6 +49,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
             group,
             analyzed,
             project,
+            seals: None,
         },
         env,
         &registries,
@@ -84,6 +85,8 @@ pub(crate) struct Built {
     pub(crate) group: Group,
     pub(crate) analyzed: Analyzed,
     pub(crate) project: ProjectMetadata,
+    /// Which layers were restored in this run, if that is to spare reading them.
+    pub(crate) seals: Option<Seals>,
 }
 
 /// Writes the image, the report and the cache.
@@ -104,7 +107,10 @@ pub(crate) fn write_images(
         Home::Registry
     };
     let exporting = export_inputs(inputs, built, env, &platform, home, log)?;
-    let export = open(inputs, exporting, registries, log)?;
+    let mut export = open(inputs, exporting, registries, log)?;
+    if let Some(seals) = &built.seals {
+        export = export.with_seals(seals);
+    }
     match cache {
         Some(cache) if inputs.parallel => run_beside_cache(inputs, &export, cache, log),
         cache => run_before_cache(inputs, &export, cache, log),

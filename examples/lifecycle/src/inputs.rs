@@ -125,6 +125,7 @@ const ROWS: &[Row] = {
         Row("stack", Text, &[Analyzer, Exporter, Creator], 0, 12, "path to stack.toml"),
         Row("system", Text, &[Detector, Creator], 15, END, "path to system.toml"),
         Row("tag", Repeated, &[Analyzer, Creator], 0, END, "additional tags"),
+        Row("trust-timestamps", Switch, &[Creator], 0, END, "do not read restored layers whose files have kept inode, size and times"),
         Row("uid", Number, &[Analyzer, Restorer, Exporter, Rebaser, Creator], 0, END, "UID of user in the stack's build and run images"),
         Row("version", Switch, ALL, 0, END, "show version"),
     ]
@@ -230,6 +231,8 @@ pub(crate) struct Inputs {
     pub(crate) system: PathBuf,
     /// `-tag`
     pub(crate) tags: Vec<String>,
+    /// `-trust-timestamps`
+    pub(crate) trust_timestamps: bool,
     /// `-uid`
     pub(crate) uid: i64,
     /// `-version`
@@ -303,6 +306,7 @@ impl Inputs {
             stack: source.path("stack", "CNB_STACK_PATH", "/cnb/stack.toml"),
             system: source.path("system", "CNB_SYSTEM_PATH", "/cnb/system.toml"),
             tags: parsed.all("tag").collect(),
+            trust_timestamps: source.switch("trust-timestamps", &["CNB_TRUST_TIMESTAMPS"]),
             uid: source.number("uid", "CNB_USER_ID"),
             version: parsed.switch("version").unwrap_or(false),
             layers,

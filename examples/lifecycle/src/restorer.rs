@@ -5,7 +5,7 @@ use std::path::Path;
 use cnb_layers::cache::Cache;
 use cnb_layers::metadata::{Analyzed, Group};
 use cnb_layers::restore::{RestoreInputs, restore};
-use cnb_layers::{ImageSource as _, Reference, RegistryAccess, RegistryStore};
+use cnb_layers::{ImageSource as _, Reference, RegistryAccess, RegistryStore, Seals};
 use cnb_order::go_quoted;
 
 use crate::detector::Timer;
@@ -57,7 +57,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
         crate::analyzer::write(&inputs, &analyzed, log)?;
     }
     let cache = caches::open(&inputs, &registries, log)?;
-    bring_back(&inputs, &group, &analyzed, cache.as_deref(), log)
+    bring_back(&inputs, &group, &analyzed, cache.as_deref(), None, log)
 }
 
 /// Returns the image that the build runs in, by digest.
@@ -102,12 +102,13 @@ fn check_run_image(
     RegistryAccess::check_read(registries.client(), &reference).map_err(|_| refused())
 }
 
-/// Restores layers and metadata.
+/// Restores layers and metadata, and seals the layers if a later phase is to know whether they have changed.
 pub(crate) fn bring_back(
     inputs: &Inputs,
     group: &Group,
     analyzed: &Analyzed,
     cache: Option<&dyn Cache>,
+    seals: Option<&Seals>,
     log: &Logger,
 ) -> Result<(), Failure> {
     let timer = Timer::start("Restorer", log);
@@ -119,6 +120,7 @@ pub(crate) fn bring_back(
         metadata: &analyzed.metadata,
         skip_layers: inputs.skip_layers,
         parallelism: phase::parallelism(),
+        seals,
     };
     let restored = restore(&restoring, cache, log);
     timer.stop(log);

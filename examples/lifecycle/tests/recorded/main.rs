@@ -50,6 +50,8 @@ struct World {
     registry: Store,
     second: Option<Store>,
     guarded: Option<Store>,
+    /// Further environment variables of each phase.
+    env: &'static [(&'static str, &'static str)],
 }
 
 impl World {
@@ -60,6 +62,7 @@ impl World {
             registry: Store::start(None),
             second: None,
             guarded: None,
+            env: &[],
         }
     }
 
@@ -389,6 +392,17 @@ fn the_creator_does_what_the_reference_did() {
     as_root("the_creator_does_what_the_reference_did", || {
         let (start, cases) = cases_of(bundle("create/scenarios.json.gz"));
         check_all(&cases, |world, case| restores::check(world, &start, case));
+    });
+}
+
+#[test]
+fn the_creator_does_the_same_when_it_trusts_timestamps() {
+    as_root("the_creator_does_the_same_when_it_trusts_timestamps", || {
+        let (start, cases) = cases_of(bundle("create/scenarios.json.gz"));
+        check_all(&cases, |world, case| {
+            world.env = &[("CNB_TRUST_TIMESTAMPS", "true")];
+            restores::check(world, &start, case)
+        });
     });
 }
 

@@ -419,6 +419,12 @@ impl Scenario<'_> {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
+        env.extend(
+            self.world
+                .env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         for (name, value) in step.get("env").entries() {
             match value.text() {
                 Some(value) => env.insert(name.clone(), self.world.fill_in(value)),
