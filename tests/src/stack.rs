@@ -6,7 +6,7 @@ use test_support::{Program, require};
 /// The id that build and run image carry.
 pub(crate) const ID: &str = "test.stacks.busybox";
 
-const BUSYBOX: Program = Program::new("/bin/busybox", "busybox-static");
+const BUSYBOX: Program = Program::without_libraries("/bin/busybox", "busybox-static");
 
 /// What the buildpack's scripts call.
 const APPLETS: &[&str] = &[

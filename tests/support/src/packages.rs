@@ -2,7 +2,7 @@
 
 use std::{
     env, fmt, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -13,23 +13,58 @@ pub struct Program {
     pub name: &'static str,
     /// The Debian 12 package.
     pub package: &'static str,
+    /// Whether it must run where no libraries are; another package may have installed one that does not.
+    pub needs_no_libraries: bool,
 }
 
 impl Program {
     /// Names a program and its package.
     pub const fn new(name: &'static str, package: &'static str) -> Self {
-        Self { name, package }
+        Self {
+            name,
+            package,
+            needs_no_libraries: false,
+        }
+    }
+
+    /// Names a program that must run without any library, and its package.
+    pub const fn without_libraries(name: &'static str, package: &'static str) -> Self {
+        Self {
+            name,
+            package,
+            needs_no_libraries: true,
+        }
     }
 
     fn is_installed(self) -> bool {
-        if self.name.starts_with('/') {
-            return Path::new(self.name).exists();
-        }
-        let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path)
-            .chain(["/usr/sbin".into(), "/sbin".into()])
-            .any(|folder| folder.join(self.name).is_file())
+        let found = if self.name.starts_with('/') {
+            Some(PathBuf::from(self.name)).filter(|path| path.exists())
+        } else {
+            let path = env::var_os("PATH").unwrap_or_default();
+            env::split_paths(&path)
+                .chain(["/usr/sbin".into(), "/sbin".into()])
+                .map(|folder| folder.join(self.name))
+                .find(|path| path.is_file())
+        };
+        found.is_some_and(|path| !self.needs_no_libraries || !has_interpreter(&path))
     }
+}
+
+/// Returns whether a program is started by another, the dynamic linker above all, which it names in its header.
+fn has_interpreter(program: &Path) -> bool {
+    const INTERPRETER: usize = 3;
+    let bytes = fs::read(program).unwrap_or_default();
+    let number = |at: usize, size: usize| {
+        let bytes = bytes.get(at..at.saturating_add(size)).unwrap_or_default();
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    // Of a 64-bit ELF file: where its segments are described, how long a description is, and how many there are.
+    let (start, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    !bytes.starts_with(b"\x7fELF")
+        || (0..count).any(|segment| number(start.saturating_add(segment * size), 4) == INTERPRETER)
 }
 
 /// Why the programs could not be made available.
@@ -149,6 +184,15 @@ mod tests {
     #[test]
     fn what_is_installed_is_not_asked_for_again() {
         assert!(require(&[Program::new("sh", "dash"), Program::new("/bin/sh", "dash")]).is_ok());
+    }
+
+    #[test]
+    fn a_program_that_needs_libraries_is_not_one_that_runs_without_them() {
+        assert!(Program::new("sh", "dash").is_installed());
+        assert!(!Program::without_libraries("sh", "dash").is_installed());
+        let script = tempfile::NamedTempFile::new().expect("there is room");
+        fs::write(script.path(), "#!/bin/sh\n").expect("there is room");
+        assert!(has_interpreter(script.path()));
     }
 
     #[test]
