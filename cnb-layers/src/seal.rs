@@ -1,6 +1,6 @@
 //! Layers of which it is known that nobody has changed them since they were restored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
 use crate::{DiffId, LayerBuilder, LayerContent, LayerError};
@@ -23,11 +24,19 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// finds: names, kinds, modes, link targets, and of each file device, inode, size, modification and change time. When all is
 /// the same, the layer has the diff id that it was restored by, and no file of it is read; else it is read as any other.
 ///
+/// To seal them, a restore gives the directory of each layer the mode it has, which tells the time of its file system, and
+/// waits until that has passed the last change: a few milliseconds, 100 at most. What is not so far by then, has files on
+/// another file system, or was extracted over files that were there, gets no seal.
+///
 /// # Risk
-/// Content that changes while none of that does is not noticed, and the image gets the layer as it was restored. Where the
-/// kernel keeps the change time that takes a clock that is set back to the nanosecond of the last write, or access to the
-/// device beneath; but on a **tmpfs**, writes through a shared memory mapping leave the times alone, and a network or user
-/// space file system need not keep them at all. So nothing is sealed unless the caller asks for it.
+/// Content that changes while none of the above does is not noticed, and the image gets the layer as it was restored:
+/// - Whoever writes to the files while they are restored may go on unnoticed: a write in progress, or a shared memory mapping
+///   that has been written to already, need not change the times again.
+/// - On a **tmpfs**, a write through a shared mapping that was read before leaves the times alone.
+/// - Network and user space file systems need not keep times as local ones do.
+/// - A clock that is set back to the nanosecond of the last write, and access to the device beneath, deceive it.
+///
+/// So nothing is sealed unless the caller asks for it.
 ///
 /// # Examples
 /// ```no_run
@@ -52,15 +61,26 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// ```
 #[derive(Debug, Default)]
 pub struct Seals {
-    /// By the layer's directory on disk.
-    layers: Mutex<BTreeMap<PathBuf, Seal>>,
+    state: Mutex<State>,
+}
+
+/// Seals by the layer's directory on disk.
+#[derive(Debug, Default)]
+struct State {
+    /// Those that no later change can escape.
+    settled: BTreeMap<PathBuf, Seal>,
+    /// Those of a restore that goes on; none where two layers were extracted to one place.
+    fresh: BTreeMap<PathBuf, Option<Seal>>,
 }
 
 /// What a layer was when it was restored.
 #[derive(Clone, Debug)]
-pub(crate) struct Seal {
+struct Seal {
     diff_id: DiffId,
-    outline: [u8; 32],
+    sum: [u8; 32],
+    /// The devices that its files are on.
+    devices: BTreeSet<u64>,
+    /// When a file was changed last.
     newest: Time,
 }
 
@@ -73,26 +93,44 @@ impl Seals {
         Self::default()
     }
 
-    /// Seals the layer in `dir`, which has just been extracted.
+    /// Seals the layer in `dir`, which has just been extracted. The seal counts when it has been [settled](Self::settle).
     pub(crate) fn put(&self, dir: PathBuf, diff_id: DiffId, outline: Outline) {
-        let seal = Seal {
+        let seal = (!outline.is_void).then(|| Seal {
             diff_id,
+            devices: outline.devices.clone(),
             newest: outline.newest,
-            outline: outline.finish(),
-        };
-        self.layers().insert(dir, seal);
+            sum: outline.finish(),
+        });
+        let mut state = self.state();
+        let is_second = state.fresh.contains_key(&dir);
+        state.fresh.insert(dir, seal.filter(|_| !is_second));
     }
 
-    /// Waits until every later change of a sealed file gets another time than its last; seals for which that takes too
-    /// long are given up.
-    pub(crate) fn settle(&self) {
+    /// Waits until every later change of a sealed file gets another time than its last, and returns the directories of
+    /// the layers that get no seal.
+    pub(crate) fn settle(&self) -> Vec<PathBuf> {
+        let fresh = std::mem::take(&mut self.state().fresh);
         let deadline = Instant::now() + PATIENCE;
-        self.layers().retain(|dir, seal| has_passed(dir, seal.newest, deadline));
+        let mut unsealed = Vec::new();
+        for (dir, seal) in fresh {
+            let settled = seal.filter(|seal| {
+                let clock = Clock::of(&dir);
+                clock.is_ok_and(|clock| {
+                    seal.devices.iter().all(|device| *device == clock.device)
+                        && has_passed(seal.newest, deadline, || clock.now())
+                })
+            });
+            match settled {
+                Some(seal) => drop(self.state().settled.insert(dir, seal)),
+                None => unsealed.push(dir),
+            }
+        }
+        unsealed
     }
 
     /// Returns a layer that knows its diff id as long as the seal of `dir` is whole; as it is when there is none.
     pub(crate) fn apply(&self, dir: &Path, layer: LayerBuilder) -> Box<dyn LayerContent> {
-        match self.layers().get(dir) {
+        match self.state().settled.get(dir) {
             Some(seal) => Box::new(Sealed {
                 layer,
                 seal: seal.clone(),
@@ -101,15 +139,15 @@ impl Seals {
         }
     }
 
-    fn layers(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Seal>> {
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns whether the clock that the file system of `dir` takes its times from has passed `time`.
-fn has_passed(dir: &Path, time: Time, deadline: Instant) -> bool {
+/// Returns whether a clock has passed `time`, and waits for it.
+fn has_passed(time: Time, deadline: Instant, mut now: impl FnMut() -> io::Result<Time>) -> bool {
     loop {
-        match now(dir) {
+        match now() {
             Ok(now) if now > time => return true,
             Ok(_) if Instant::now() < deadline => thread::sleep(Duration::from_micros(500)),
             _ => return false,
@@ -117,14 +155,31 @@ fn has_passed(dir: &Path, time: Time, deadline: Instant) -> bool {
     }
 }
 
-/// Asks the file system for its time: that at which a directory has been given the mode it has.
-fn now(dir: &Path) -> io::Result<Time> {
-    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
-    let dir = File::from(rustix::fs::open(dir, flags, rustix::fs::Mode::empty())?);
-    let mode = dir.metadata()?.mode() & 0o7777;
-    dir.set_permissions(Permissions::from_mode(mode))?;
-    let status = dir.metadata()?;
-    Ok((status.ctime(), status.ctime_nsec()))
+/// The clock that the file system of a directory takes its times from.
+struct Clock {
+    dir: File,
+    mode: u32,
+    device: u64,
+}
+
+impl Clock {
+    fn of(dir: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = File::from(rustix::fs::open(dir, flags, Mode::empty())?);
+        let status = dir.metadata()?;
+        Ok(Self {
+            dir,
+            mode: status.mode() & 0o7777,
+            device: status.dev(),
+        })
+    }
+
+    /// Gives the directory the mode it has, and returns when that was.
+    fn now(&self) -> io::Result<Time> {
+        self.dir.set_permissions(Permissions::from_mode(self.mode))?;
+        let status = self.dir.metadata()?;
+        Ok((status.ctime(), status.ctime_nsec()))
+    }
 }
 
 /// A layer that was restored.
@@ -141,7 +196,7 @@ impl LayerContent for Sealed {
     fn known_diff_id(&self) -> Option<DiffId> {
         // Whoever reads it will say what is wrong with it.
         let outline = self.layer.outline().ok()?;
-        (outline.finish() == self.seal.outline).then(|| self.seal.diff_id.clone())
+        (outline.finish() == self.seal.sum).then(|| self.seal.diff_id.clone())
     }
 }
 
@@ -151,25 +206,61 @@ impl LayerContent for Sealed {
 #[derive(Default)]
 pub(crate) struct Outline {
     sum: Sha256,
+    devices: BTreeSet<u64>,
     newest: Time,
+    is_void: bool,
 }
 
 impl Outline {
     /// Takes the status of a file in the place of its content.
-    pub(crate) fn file(&mut self, status: &Metadata) {
-        for number in [status.dev(), status.ino(), status.size()] {
+    pub(crate) fn file(&mut self, status: &Status) {
+        let Status {
+            device,
+            inode,
+            size,
+            modified,
+            changed,
+        } = *status;
+        for number in [device, inode, size] {
             self.sum.update(number.to_le_bytes());
         }
-        let changed = (status.ctime(), status.ctime_nsec());
-        for (seconds, nanos) in [(status.mtime(), status.mtime_nsec()), changed] {
+        for (seconds, nanos) in [modified, changed] {
             self.sum.update(seconds.to_le_bytes());
             self.sum.update(nanos.to_le_bytes());
         }
+        self.devices.insert(device);
         self.newest = self.newest.max(changed);
+    }
+
+    /// Says that it proves nothing.
+    pub(crate) fn void(&mut self) {
+        self.is_void = true;
     }
 
     fn finish(self) -> [u8; 32] {
         self.sum.finalize().into()
+    }
+}
+
+/// What changes with the content of a file.
+#[derive(Clone, Copy)]
+pub(crate) struct Status {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: Time,
+    changed: Time,
+}
+
+impl From<&Metadata> for Status {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 }
 
@@ -232,45 +323,136 @@ mod tests {
         let _ = fs::write(path, content);
     }
 
-    #[test]
-    fn a_tar_that_was_written_otherwise_is_no_proof() {
-        let root = tempfile::tempdir().expect("there is room");
+    /// A tar with the file `f`, otherwise than this crate writes it.
+    fn foreign() -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
         header.set_size(1);
         let appended = builder.append_data(&mut header, "layers/bp/c/f", &b"x"[..]);
         appended.expect("memory takes all");
-        let tar = builder.into_inner().expect("memory takes all");
-        let seals = restore(root.path(), &tar);
-        seals.settle();
+        builder.into_inner().expect("memory takes all")
+    }
+
+    #[test]
+    fn a_tar_that_was_written_otherwise_is_no_proof() {
+        let root = tempfile::tempdir().expect("there is room");
+        let seals = restore(root.path(), &foreign());
+        assert!(seals.settle().is_empty());
         assert_eq!(known(root.path(), &seals), None);
     }
 
     #[test]
     fn a_seal_whose_time_the_clock_does_not_pass_is_given_up() {
         let root = tempfile::tempdir().expect("there is room");
-        write(root.path(), "f", b"x");
-        let seals = restore(root.path(), &tar(root.path()));
-        for seal in seals.layers().values_mut() {
+        let seals = restore(root.path(), &foreign());
+        for seal in seals.state().fresh.values_mut().flatten() {
             seal.newest = (i64::MAX, 0);
         }
-        seals.settle();
+        assert_eq!(seals.settle(), [root.path().join("layers/bp/c")]);
         assert_eq!(known(root.path(), &seals), None);
+    }
+
+    #[test]
+    fn a_seal_counts_only_when_it_is_settled() {
+        let root = tempfile::tempdir().expect("there is room");
+        write(root.path(), "f", b"x");
+        let made = tar(root.path());
+        fs::remove_dir_all(root.path().join("layers")).expect("it is there");
+        let seals = restore(root.path(), &made);
+        assert_eq!(known(root.path(), &seals), None);
+        assert!(seals.settle().is_empty());
+        assert_eq!(known(root.path(), &seals), Some(DiffId::of(&made)));
+    }
+
+    #[test]
+    fn what_was_extracted_over_other_files_is_not_sealed() {
+        let root = tempfile::tempdir().expect("there is room");
+        write(root.path(), "a", b"x");
+        write(root.path(), "b", b"y");
+        let made = tar(root.path());
+        fs::remove_file(root.path().join("layers/bp/c/b")).expect("it is there");
+        fs::hard_link(root.path().join("layers/bp/c/a"), root.path().join("layers/bp/c/b")).expect("there is room");
+        let seals = restore(root.path(), &made);
+        assert_eq!(seals.settle().len(), 1);
+        assert_eq!(known(root.path(), &seals), None);
+    }
+
+    #[test]
+    fn two_layers_in_one_place_are_not_sealed() {
+        let root = tempfile::tempdir().expect("there is room");
+        let seals = Seals::new();
+        for text in [b"x", b"y"] {
+            seals.put(root.path().to_owned(), DiffId::of(text), Outline::default());
+        }
+        assert_eq!(seals.settle().len(), 1);
+    }
+
+    #[test]
+    fn files_on_another_device_than_the_layer_are_not_sealed() {
+        let root = tempfile::tempdir().expect("there is room");
+        let mut outline = Outline::default();
+        let mut status = Status::from(&fs::metadata(root.path()).expect("it is there"));
+        status.device += 1;
+        outline.file(&status);
+        let seals = Seals::new();
+        seals.put(root.path().to_owned(), DiffId::of(b""), outline);
+        assert_eq!(seals.settle().len(), 1);
+    }
+
+    #[test]
+    fn each_part_of_the_status_of_a_file_counts() {
+        let status = Status {
+            device: 1,
+            inode: 2,
+            size: 3,
+            modified: (4, 5),
+            changed: (6, 7),
+        };
+        let changes: [fn(&mut Status); 8] = [
+            |_| (),
+            |status| status.device = 9,
+            |status| status.inode = 9,
+            |status| status.size = 9,
+            |status| status.modified.0 = 9,
+            |status| status.modified.1 = 9,
+            |status| status.changed.0 = 9,
+            |status| status.changed.1 = 9,
+        ];
+        let sums: BTreeSet<_> = changes
+            .iter()
+            .map(|change| {
+                let (mut status, mut outline) = (status, Outline::default());
+                change(&mut status);
+                outline.file(&status);
+                outline.finish()
+            })
+            .collect();
+        assert_eq!(sums.len(), changes.len());
+    }
+
+    #[test]
+    fn a_clock_that_stands_at_the_time_of_the_last_write_has_not_passed_it() {
+        let mut times = [(1, 9), (2, 0), (2, 0), (2, 1)].into_iter();
+        let later = Instant::now() + Duration::from_secs(60);
+        assert!(has_passed((2, 0), later, || times
+            .next()
+            .ok_or_else(|| io::ErrorKind::Other.into())));
+        assert_eq!(times.next(), None);
+        assert!(!has_passed((2, 0), Instant::now(), || Ok((2, 0))));
+        assert!(!has_passed((2, 0), later, || Err(
+            io::ErrorKind::PermissionDenied.into()
+        )));
     }
 
     #[test]
     fn the_clock_of_a_file_system_passes_the_time_of_the_last_write() {
         let root = tempfile::tempdir().expect("there is room");
+        let clock = Clock::of(root.path()).expect("it is a directory");
         fs::write(root.path().join("f"), "x").expect("there is room");
-        let status = fs::metadata(root.path().join("f")).expect("it is there");
-        let written = (status.ctime(), status.ctime_nsec());
-        assert!(has_passed(root.path(), written, Instant::now() + PATIENCE));
-        assert!(!has_passed(
-            &root.path().join("gone"),
-            written,
-            Instant::now() + PATIENCE
-        ));
+        let written = Status::from(&fs::metadata(root.path().join("f")).expect("it is there"));
+        assert!(has_passed(written.changed, Instant::now() + PATIENCE, || clock.now()));
+        assert!(Clock::of(&root.path().join("f")).is_err() && Clock::of(&root.path().join("gone")).is_err());
     }
 
     #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::Metadata;
+use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::DiffId;
-use crate::seal::Outline;
+use crate::seal::{Outline, Status};
 use crate::tar::{EntryKind, TarError, TarReader};
 
 /// Files are copied through a buffer of this size.
@@ -157,15 +157,15 @@ fn extract(
                 .directory(&inside, mode)
                 .map_err(|error| target.error(&inside, error, &shown()))?,
             EntryKind::File | EntryKind::Other(CONTIGUOUS) => {
-                let mut file = target
+                let (mut file, is_new) = target
                     .file(&inside, mode, replace)
                     .map_err(|error| target.error(&inside, error, &shown()))?;
-                let mut take = || copy(&mut archive, &mut file, &mut buffer).and_then(|()| file.metadata());
-                let taken = match outline {
-                    Some(outline) => outline.file(take),
-                    None => take().map(drop),
+                let mut fill = |file: &mut File| copy(&mut archive, file, &mut buffer);
+                let filled = match outline {
+                    Some(outline) => outline.file(&mut file, is_new, fill),
+                    None => fill(&mut file),
                 };
-                taken.map_err(|source| ExtractError::File {
+                filled.map_err(|source| ExtractError::File {
                     path: target.path(&inside),
                     source,
                 })?;
@@ -194,7 +194,7 @@ fn unreadable(error: TarError) -> ExtractError {
 }
 
 /// Copies the rest of an entry; that it ends too early is an error of its reader.
-fn copy(from: &mut dyn Read, to: &mut std::fs::File, buffer: &mut [u8]) -> io::Result<()> {
+fn copy(from: &mut dyn Read, to: &mut File, buffer: &mut [u8]) -> io::Result<()> {
     loop {
         match from.read(buffer) {
             Ok(0) => return Ok(()),
@@ -325,7 +325,8 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    fn file(&mut self, path: &[Vec<u8>], mode: u32, replace: bool) -> Result<std::fs::File, Errno> {
+    /// Opens a file to be filled, and returns whether it is a new one.
+    fn file(&mut self, path: &[Vec<u8>], mode: u32, replace: bool) -> Result<(File, bool), Errno> {
         let (name, above) = path.split_last().ok_or(Errno::ISDIR)?;
         let (parent, name) = (self.enter(above)?, OsStr::from_bytes(name));
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -336,13 +337,14 @@ impl<'a> Target<'a> {
             }
             Err(Errno::EXIST) => {
                 let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                return rustix::fs::openat(parent, name, flags, Mode::empty()).map(Into::into);
+                let file = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+                return Ok((file.into(), false));
             }
             other => other?,
         };
         // Before the content: who may not give away such rights loses them again by writing.
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
-        Ok(fd.into())
+        Ok((fd.into(), true))
     }
 
     /// Makes a link. One that was there before is replaced, one that this tar has made is not.
@@ -454,12 +456,18 @@ impl<'a> Outlined<'a> {
         self.outline.borrow_mut().write_all(bytes)
     }
 
-    /// Makes a file; only its status counts.
-    fn file(&self, mut make: impl FnMut() -> io::Result<Metadata>) -> io::Result<()> {
+    /// Fills a file, of which only the status counts. One that is not new may have other names, under which it is
+    /// filled again.
+    fn file(&self, file: &mut File, is_new: bool, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
         self.is_in_file.set(true);
-        let made = make();
+        let filled = fill(file);
         self.is_in_file.set(false);
-        self.outline.borrow_mut().file(&made?);
+        filled?;
+        let mut outline = self.outline.borrow_mut();
+        outline.file(&Status::from(&file.metadata()?));
+        if !is_new {
+            outline.void();
+        }
         Ok(())
     }
 }

@@ -19,7 +19,12 @@ impl LayerContent for Cancellable<'_> {
     }
 
     fn known_diff_id(&self) -> Option<DiffId> {
-        self.content.known_diff_id()
+        let is_cancelled = self.cancel.load(Ordering::Relaxed);
+        if is_cancelled {
+            None
+        } else {
+            self.content.known_diff_id()
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl Entries for Outlining {
     }
 
     fn file(&mut self, header: &Header, path: &Path, status: &Metadata) -> Result<(), LayerError> {
-        let outlined = self.0.outline(header, |outline| outline.file(status));
+        let outlined = self.0.outline(header, |outline| outline.file(&status.into()));
         outlined.map_err(|error| LayerError::entry(path, error))
     }
 

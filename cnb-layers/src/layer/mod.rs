@@ -40,7 +40,9 @@ pub trait LayerContent: Send + Sync {
     fn write_tar(&self, out: &mut dyn Write) -> Result<(), LayerError>;
 
     /// Returns the diff id when it is known without the bytes; it must be that of what
-    /// [`write_tar`](Self::write_tar) would write now. `None`, unless a kind of layer knows better.
+    /// [`write_tar`](Self::write_tar) writes now, if it can. `None`, unless a kind of layer knows better.
+    ///
+    /// An export asks for it, and the cache it fills; what needs the bytes anyway does not.
     fn known_diff_id(&self) -> Option<DiffId> {
         None
     }

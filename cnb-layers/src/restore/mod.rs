@@ -39,7 +39,8 @@ pub struct RestoreInputs<'a> {
     pub skip_layers: bool,
     /// How many layers are extracted at once.
     pub parallelism: NonZeroUsize,
-    /// Where to put a seal on each layer that is extracted, for an export in the same run.
+    /// Where to put a seal on each layer that is extracted, for an export in the same run. See [`Seals`] for what it does to
+    /// the layers' directories and for the risk.
     pub seals: Option<&'a Seals>,
 }
 
@@ -206,7 +207,12 @@ pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn 
         restore_data(inputs, cache, &jobs, log);
     }
     if let Some(seals) = inputs.seals {
-        seals.settle();
+        for dir in seals.settle() {
+            log.debug(format_args!(
+                "What is changed in {} can't be told by its times; it will be read",
+                dir.display()
+            ));
+        }
     }
     if inputs.api.at_least(8) {
         if let Some(cache) = cache.filter(|_| !cached.sbom.is_empty()) {
