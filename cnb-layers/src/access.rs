@@ -99,7 +99,11 @@ impl TargetMetadata {
     pub fn of(image: &Image) -> Self {
         let config = image.config();
         let label = |name| image.label(name).unwrap_or_default().to_owned();
-        let distro = Distro {
+        // An empty label says that there is a distribution, too.
+        let has_distro = [labels::DISTRO_NAME, labels::DISTRO_VERSION]
+            .iter()
+            .any(|name| image.label(name).is_some());
+        let distro = || Distro {
             name: label(labels::DISTRO_NAME),
             version: label(labels::DISTRO_VERSION),
         };
@@ -108,7 +112,7 @@ impl TargetMetadata {
             os: config.os.clone(),
             arch: config.architecture.clone(),
             arch_variant: config.variant.clone(),
-            distro: (distro != Distro::default()).then_some(distro),
+            distro: has_distro.then(distro),
         }
     }
 }
@@ -137,6 +141,26 @@ mod tests {
         assert!(names.contain("r.example/run:1"));
         assert!(!names.contain("r.example/run:2"));
         assert!(!names.contain(""));
+    }
+
+    #[test]
+    fn an_empty_label_of_a_distribution_is_one() {
+        let target = |base: crate::BaseImage| {
+            let (store, tag) = (
+                crate::MemoryStore::new(),
+                Reference::parse("r.example/run:1").expect("it is a name"),
+            );
+            let pushed = base.push(&store, &[tag], crate::Compression::default());
+            TargetMetadata::of(&pushed.expect("memory takes all")).distro
+        };
+        let base = crate::BaseImage::new(crate::Platform::linux_amd64());
+        assert_eq!(target(base.clone()), None);
+        let named = Distro {
+            name: String::new(),
+            version: "12".into(),
+        };
+        assert_eq!(target(base.clone().label(labels::DISTRO_VERSION, "12")), Some(named));
+        assert_eq!(target(base.label(labels::DISTRO_NAME, "")), Some(Distro::default()));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The layers directory: which layers of a buildpack it holds and what their files say.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::metadata::{DecodeError, GroupBuildpack, LayerToml};
@@ -13,7 +15,7 @@ use crate::phase::{Log, LogExt as _};
 pub(crate) struct LayerDir {
     /// The buildpack's id.
     pub(crate) buildpack: String,
-    /// The layer's name.
+    /// The layer's name as documents have it: what is no UTF-8 is U+FFFD there.
     pub(crate) name: String,
     /// The layer's directory, which need not exist.
     pub(crate) path: PathBuf,
@@ -23,6 +25,11 @@ impl LayerDir {
     /// Returns the name that logs use: `<buildpack>:<layer>`.
     pub(crate) fn identifier(&self) -> String {
         format!("{}:{}", self.buildpack, self.name)
+    }
+
+    /// Returns the name of the layer's directory.
+    pub(crate) fn file_name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
     }
 
     /// Returns the path of `<layer>.toml`.
@@ -105,21 +112,19 @@ pub(crate) fn layers_of(layers: &Path, buildpack: &GroupBuildpack) -> io::Result
     let mut names = BTreeSet::new();
     for entry in entries {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
+        let name = entry.file_name();
         if entry.file_type()?.is_dir() {
             names.insert(name);
-        } else if let Some(name) = name.strip_suffix(".toml")
-            && !["store", "launch", "build"].contains(&name)
+        } else if let Some(name) = name.as_bytes().strip_suffix(b".toml")
+            && !["store", "launch", "build"].map(str::as_bytes).contains(&name)
         {
-            names.insert(name.to_owned());
+            names.insert(OsStr::from_bytes(name).to_owned());
         }
     }
-    let layer = |name: String| LayerDir {
+    let layer = |name: OsString| LayerDir {
         buildpack: buildpack.id.clone(),
         path: dir.join(&name),
-        name,
+        name: name.to_string_lossy().into_owned(),
     };
     Ok(names.into_iter().map(layer).collect())
 }
@@ -162,6 +167,7 @@ mod tests {
             fs::write(bp.join(name), "").expect("there is room");
         }
         std::os::unix::fs::symlink("a", bp.join("link")).expect("there is room");
+        fs::create_dir(bp.join(OsStr::from_bytes(b"x\xff"))).expect("there is room");
         let buildpack = GroupBuildpack {
             id: "acme/node".into(),
             ..GroupBuildpack::default()
@@ -171,7 +177,7 @@ mod tests {
             .into_iter()
             .map(|layer| layer.name)
             .collect();
-        assert_eq!(names, ["a", "b", "c", "store"]);
+        assert_eq!(names, ["a", "b", "c", "store", "x\u{fffd}"]);
     }
 
     #[test]

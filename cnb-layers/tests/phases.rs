@@ -5,6 +5,7 @@ mod build;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use build::{Build, reference};
@@ -315,6 +316,70 @@ fn layers_and_settings_of_image_extensions_come_between_run_image_and_buildpacks
     fs::create_dir(world.disk("layers/extended/run/another")).expect("there is room");
     let error = world.export(&analyzed, None).expect_err("there are two");
     assert!(error.to_string().contains("there are 2 images and not one"), "{error}");
+}
+
+#[test]
+fn a_layer_whose_name_is_no_utf_8_is_a_layer() {
+    let world = World::new();
+    world.build("node 18\n");
+    let odd = std::ffi::OsStr::from_bytes(b"x\xff");
+    let layer = world.disk("layers/acme_node").join(odd);
+    fs::create_dir(&layer).expect("there is room");
+    fs::write(layer.join("file"), "content").expect("there is room");
+    let toml = [odd.as_bytes(), b".toml"].concat();
+    let toml = world.disk("layers/acme_node").join(std::ffi::OsStr::from_bytes(&toml));
+    fs::write(toml, "[types]\nlaunch = true\ncache = true\n").expect("there is room");
+    world
+        .export(&world.analyze(), Some(&world.volume()))
+        .expect("it can be exported");
+    let image = world.image();
+    let label = image.label(labels::LIFECYCLE_METADATA).expect("it has one");
+    let metadata = LifecycleMetadata::from_label(label).expect("it is well formed");
+    let known = metadata.buildpack("acme/node").expect("it took part");
+    let sha = known.layers["x\u{fffd}"].sha.clone();
+    assert!(image.config().rootfs.diff_ids.iter().any(|id| id.as_str() == sha));
+    assert!(
+        world
+            .volume()
+            .metadata()
+            .expect("it is readable")
+            .layer("acme/node", "x\u{fffd}")
+            .is_some()
+    );
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_with_what_is_wrong() {
+    let world = World::new();
+    world.build("node 18\n");
+    let failure = || {
+        let error = world.export(&world.analyze(), None).expect_err("it cannot be used");
+        cnb_layers::phase::with_causes(&error)
+    };
+    let store = world.disk("layers/acme_node/store.toml");
+    let of_store = "reading layers for buildpack 'acme/node': failed decoding store.toml for buildpack \"acme/node\"";
+    fs::write(&store, b"# \xff\n").expect("there is room");
+    assert_eq!(failure(), format!("{of_store}: toml: line 1: invalid UTF-8 byte: 0xff"));
+    fs::remove_file(&store).expect("it is there");
+    fs::create_dir(&store).expect("there is room");
+    assert_eq!(
+        failure(),
+        format!("{of_store}: read /layers/acme_node/store.toml: is a directory")
+    );
+    fs::remove_dir(&store).expect("it is there");
+    let metadata = world.disk("layers/config/metadata.toml");
+    let of_metadata = "read build metadata: failed to read build metadata file";
+    fs::write(&metadata, b"# \xff\n").expect("there is room");
+    assert_eq!(
+        failure(),
+        format!("{of_metadata}: toml: line 1: invalid UTF-8 byte: 0xff")
+    );
+    fs::remove_file(&metadata).expect("it is there");
+    fs::create_dir(&metadata).expect("there is room");
+    assert_eq!(
+        failure(),
+        format!("{of_metadata}: read /layers/config/metadata.toml: is a directory")
+    );
 }
 
 #[test]

@@ -46,7 +46,11 @@ pub fn export_cache(export: &Export<'_>, cache: &dyn Cache, log: &dyn Log) -> Re
                 log.warn(format_args!("Failed to cache layer '{id}' because it has no contents"));
                 continue;
             }
-            let dir = export.inputs.layers_dir.join(buildpack.directory()).join(&layer.name);
+            let dir = export
+                .inputs
+                .layers_dir
+                .join(buildpack.directory())
+                .join(layer.file_name());
             let sha = before.layer(&buildpack.id, &layer.name).map(|layer| layer.sha.clone());
             match store(export, cache, &id, &dir, sha.as_deref(), log) {
                 Ok(diff_id) => {

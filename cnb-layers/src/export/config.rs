@@ -4,9 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use cnb_order::toml_text;
+
 use super::{Export, ExportError};
 use crate::ImageDraft;
-use crate::metadata::{BuildMetadata, LifecycleMetadata, Report, labels};
+use crate::metadata::{BuildMetadata, DecodeError, LifecycleMetadata, Report, labels};
 use crate::phase::{Log, LogExt as _};
 
 impl Export<'_> {
@@ -81,9 +83,10 @@ impl Export<'_> {
     pub(super) fn add_old_bom(&self, report: &mut Report) -> Result<(), ExportError> {
         for buildpack in &self.inputs.group.buildpacks {
             let path = self.disk_layers().join(buildpack.directory()).join("build.toml");
-            match fs::read_to_string(path) {
-                Ok(text) => report
-                    .add_bom(&text, &buildpack.id, &buildpack.version)
+            match fs::read(path) {
+                Ok(bytes) => toml_text(&bytes)
+                    .map_err(DecodeError::from)
+                    .and_then(|text| report.add_bom(text, &buildpack.id, &buildpack.version))
                     .map_err(ExportError::BuildToml)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {

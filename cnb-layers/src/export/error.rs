@@ -41,7 +41,7 @@ pub enum ExportError {
         source: io::Error,
     },
     /// The builder's metadata could not be read.
-    #[error("read build metadata: failed to read build metadata file: open {path}")]
+    #[error("read build metadata: failed to read build metadata file: {} {path}", operation(.source))]
     ReadBuildMetadata {
         /// The file.
         path: PathBuf,
@@ -69,6 +69,20 @@ pub enum ExportError {
         buildpack: String,
         /// The cause.
         source: DecodeError,
+    },
+    /// The store.toml of a buildpack could not be read.
+    #[error(
+        "reading layers for buildpack '{buildpack}': failed decoding store.toml for buildpack {}: {} {path}",
+        cnb_order::go_quoted(.buildpack),
+        operation(.source)
+    )]
+    ReadStore {
+        /// The buildpack.
+        buildpack: String,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
     },
     /// The build.toml of a buildpack could not be understood.
     #[error(transparent)]
@@ -142,4 +156,12 @@ pub enum ExportError {
     /// The image could not be saved under all names.
     #[error(transparent)]
     Save(SaveError),
+}
+
+/// Returns what could not be done with a file, as the reference says it: directories can be opened.
+fn operation(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => "read",
+        _ => "open",
+    }
 }

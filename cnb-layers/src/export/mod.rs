@@ -23,11 +23,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use cnb_order::toml_text;
 use registry_auth::Reference;
 
 use crate::metadata::{
-    Analyzed, BuildMetadata, Group, LauncherVersion, LifecycleMetadata, ProjectMetadata, Report, RunImageMetadata,
-    RunImageNames, RunToml,
+    Analyzed, BuildMetadata, DecodeError, Group, LauncherVersion, LifecycleMetadata, ProjectMetadata, Report,
+    RunImageMetadata, RunImageNames, RunToml,
 };
 use crate::open::{open_base, open_once};
 use crate::phase::{Home, Log, LogExt as _, PlatformApi};
@@ -290,11 +291,10 @@ impl<'a> Export<'a> {
 
     fn build_metadata(&self) -> Result<BuildMetadata, ExportError> {
         let path = self.inputs.layers_dir.join("config/metadata.toml");
-        let text = fs::read_to_string(self.disk(&path)).map_err(|source| ExportError::ReadBuildMetadata {
-            path: path.clone(),
-            source,
-        })?;
-        BuildMetadata::from_toml(&text).map_err(ExportError::BuildMetadata)
+        let bytes = fs::read(self.disk(&path)).map_err(|source| ExportError::ReadBuildMetadata { path, source })?;
+        let text = toml_text(&bytes).map_err(DecodeError::from);
+        text.and_then(BuildMetadata::from_toml)
+            .map_err(ExportError::BuildMetadata)
     }
 }
 

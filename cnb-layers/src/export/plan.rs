@@ -4,10 +4,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use cnb_order::toml_text;
+
 use super::{Export, ExportError};
 use crate::layers_dir::{LayerDir, layers_of, log_directory};
 use crate::metadata::{
-    BuildMetadata, BuildpackLayers, Data, GroupBuildpack, LayerMetadata, LifecycleMetadata, read_store,
+    BuildMetadata, BuildpackLayers, Data, DecodeError, GroupBuildpack, LayerMetadata, LifecycleMetadata, read_store,
 };
 use crate::phase::{LogExt as _, LogLevel, MemoryLog};
 use crate::{LayerBuilder, LayerContent, directory_layer, launcher_layer, process_types_layer, slice_layers};
@@ -179,7 +181,7 @@ impl Export<'_> {
             if !toml.types.launch {
                 continue;
             }
-            let path = named.join(&layer.name);
+            let path = named.join(layer.file_name());
             planner.debug(format_args!("Processing launch layer: {}", path.display()));
             let what = self.buildpack_layer(buildpack, &layer, &path, toml.types.cache)?;
             let created_by = format!(
@@ -229,15 +231,20 @@ impl Export<'_> {
     }
 
     fn store(&self, buildpack: &GroupBuildpack) -> Result<Option<Data>, ExportError> {
-        let path = self.disk_layers().join(buildpack.directory()).join("store.toml");
-        match fs::read_to_string(path) {
-            Ok(text) => read_store(&text).map(Some).map_err(|source| ExportError::Store {
-                buildpack: buildpack.id.clone(),
-                source,
-            }),
+        let path = self.inputs.layers_dir.join(buildpack.directory()).join("store.toml");
+        match fs::read(self.disk(&path)) {
+            Ok(bytes) => {
+                let text = toml_text(&bytes).map_err(DecodeError::from);
+                let store = text.and_then(read_store).map_err(|source| ExportError::Store {
+                    buildpack: buildpack.id.clone(),
+                    source,
+                });
+                store.map(Some)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(ExportError::ReadLayers {
+            Err(source) => Err(ExportError::ReadStore {
                 buildpack: buildpack.id.clone(),
+                path,
                 source,
             }),
         }

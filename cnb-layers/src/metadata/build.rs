@@ -61,7 +61,7 @@ pub(crate) struct BomEntry {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Process {
     kind: String,
-    command: Vec<String>,
+    command: Option<Vec<String>>,
     args: Option<Vec<String>>,
     direct: bool,
     default: bool,
@@ -151,7 +151,7 @@ impl Process {
     fn read(fields: &Fields<'_>) -> Result<Self, cnb_order::DecodeError> {
         Ok(Self {
             kind: fields.text("type")?,
-            command: fields.words("command")?.unwrap_or_default(),
+            command: fields.words("command")?,
             args: fields.texts("args")?,
             direct: fields.flag("direct")?,
             default: fields.flag("default")?,
@@ -237,9 +237,9 @@ impl Serialize for ProcessLabel<'_> {
             map.serialize_entry("command", &process.command)?;
             map.serialize_entry("args", &process.args)?;
         } else {
-            map.serialize_entry("command", process.command.first().map_or("", String::as_str))?;
-            let rest = process.command.iter().skip(1);
-            let args: Vec<_> = rest.chain(process.args.iter().flatten()).collect();
+            let mut words = process.command.iter().flatten();
+            map.serialize_entry("command", words.next().map_or("", String::as_str))?;
+            let args: Vec<_> = words.chain(process.args.iter().flatten()).collect();
             map.serialize_entry("args", &args)?;
         }
         map.serialize_entry("direct", &process.direct)?;
@@ -295,6 +295,22 @@ mod tests {
         assert_eq!(
             label("processes = []\nbom = []", 8),
             format!("{{\"bom\":[],\"buildpacks\":null,{launcher},\"processes\":[]}}")
+        );
+    }
+
+    // vectors/toml/decode: metadata `command-absent`
+    #[test]
+    fn a_command_that_is_missing_is_null_and_an_empty_one_is_empty() {
+        let command = |text: &str| label(&format!("[[processes]]\ntype = \"t\"\n{text}"), 10);
+        assert!(
+            command("").contains("\"command\":null,\"args\":null"),
+            "{}",
+            command("")
+        );
+        assert!(
+            command("command = []").contains("\"command\":[],"),
+            "{}",
+            command("command = []")
         );
     }
 

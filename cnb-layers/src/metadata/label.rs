@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cnb_order::{TomlTable, TomlValue};
 use serde::Serialize;
+use serde::ser::SerializeMap as _;
 use serde_json::Value;
 
 use super::Data;
@@ -65,7 +66,7 @@ pub struct RunImageNames {
 }
 
 /// The layers of one buildpack.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BuildpackLayers {
     /// The id of the buildpack.
     pub key: String,
@@ -73,11 +74,9 @@ pub struct BuildpackLayers {
     pub version: String,
     /// Its layers by name.
     pub layers: BTreeMap<String, LayerMetadata>,
-    /// Whether the document said nothing of layers; analyzed.toml then does not either.
-    #[serde(skip)]
+    /// Whether the document said nothing of layers; what is written of it then does not either.
     pub says_nothing_of_layers: bool,
     /// What it keeps between builds (store.toml).
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "store")]
     pub store: Option<Data>,
 }
 
@@ -240,11 +239,16 @@ impl BuildpackLayers {
         })
     }
 
+    /// The layers, unless nothing is said of them.
+    fn said_layers(&self) -> Option<&BTreeMap<String, LayerMetadata>> {
+        Some(&self.layers).filter(|layers| !self.says_nothing_of_layers || !layers.is_empty())
+    }
+
     fn to_toml(&self) -> Result<TomlTable, EncodeError> {
         let mut table = TomlTable::new().text("key", &self.key).text("version", &self.version);
-        if !self.says_nothing_of_layers || !self.layers.is_empty() {
+        if let Some(said) = self.said_layers() {
             let mut layers = TomlTable::new();
-            for (name, layer) in &self.layers {
+            for (name, layer) in said {
                 layers = layers.with(name, TomlValue::Table(layer.to_toml()?));
             }
             table = table.with("layers", TomlValue::Table(layers));
@@ -253,6 +257,23 @@ impl BuildpackLayers {
             table = table.with("store", TomlValue::Table(store.add_to(TomlTable::new(), "metadata")?));
         }
         Ok(table)
+    }
+}
+
+impl Serialize for BuildpackLayers {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Store<'a> {
+            metadata: &'a Data,
+        }
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("key", &self.key)?;
+        map.serialize_entry("version", &self.version)?;
+        map.serialize_entry("layers", &self.said_layers())?;
+        if let Some(metadata) = &self.store {
+            map.serialize_entry("store", &Store { metadata })?;
+        }
+        map.end()
     }
 }
 
@@ -382,15 +403,6 @@ fn shas<S: serde::Serializer>(shas: &Option<Vec<String>>, serializer: S) -> Resu
 }
 
 #[allow(clippy::ref_option)]
-fn store<S: serde::Serializer>(store: &Option<Data>, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Store<'a> {
-        metadata: &'a Data,
-    }
-    store.as_ref().map(|metadata| Store { metadata }).serialize(serializer)
-}
-
-#[allow(clippy::ref_option)]
 fn stack<S: serde::Serializer>(names: &Option<RunImageNames>, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Stack<'a> {
@@ -413,6 +425,33 @@ mod tests {
         \"config\":{\"sha\":\"sha256:c\"},\"launcher\":{\"sha\":\"sha256:l\"},\"process-types\":{\"sha\":\"\"},\
         \"runImage\":{\"topLayer\":\"sha256:t\",\"reference\":\"r/run@sha256:f\",\"image\":\"r/run\",\"mirrors\":[\"m/run\"]},\
         \"stack\":{\"runImage\":{\"image\":\"r/run\"}}}";
+
+    #[test]
+    fn of_what_a_label_does_not_say_nothing_is_said() {
+        let rebased = |buildpack: &str| {
+            let label = format!("{{\"buildpacks\":[{buildpack}],\"runImage\":{{}}}}");
+            let metadata = RebaseMetadata::from_label(&label).expect("it is well formed");
+            super::super::try_json(&metadata).expect("JSON has a place for it")
+        };
+        for (buildpack, written) in [
+            (
+                r#"{"key":"a","version":"1"}"#,
+                r#"{"key":"a","version":"1","layers":null}"#,
+            ),
+            (
+                r#"{"key":"a","version":"1","layers":null}"#,
+                r#"{"key":"a","version":"1","layers":null}"#,
+            ),
+            (
+                r#"{"key":"a","version":"1","layers":{}}"#,
+                r#"{"key":"a","version":"1","layers":{}}"#,
+            ),
+            ("null", r#"{"key":"","version":"","layers":null}"#),
+        ] {
+            let label = rebased(buildpack);
+            assert!(label.contains(&format!("\"buildpacks\":[{written}]")), "{label}");
+        }
+    }
 
     #[test]
     fn a_label_that_is_read_and_written_is_the_same_text() {

@@ -238,7 +238,8 @@ fn add_jobs(
         buildpack: buildpack.id.clone(),
         source,
     })?;
-    for layer in found {
+    // A document can't name others.
+    for layer in found.into_iter().filter(|layer| layer.file_name().to_str().is_some()) {
         let Some(known) = cached.layer(&buildpack.id, &layer.name).filter(|known| known.cache) else {
             continue;
         };

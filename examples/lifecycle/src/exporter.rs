@@ -267,7 +267,10 @@ fn created(inputs: &Inputs, env: &Env, log: &Logger) -> Result<Timestamp, Failur
         log.warn("Ignoring invalid SOURCE_DATE_EPOCH");
         return Ok(Timestamp::reproducible());
     };
-    Timestamp::from_unix_seconds(seconds).map_err(|error| Failure::of(code::EXPORT, "export", &error))
+    Timestamp::from_unix_seconds(seconds).map_err(|_| {
+        let reason = format!("SOURCE_DATE_EPOCH is {seconds}: Time.MarshalJSON: year outside of range [0,9999]");
+        Failure::because(code::EXPORT, "export", reason)
+    })
 }
 
 fn launcher_version() -> LauncherVersion {
