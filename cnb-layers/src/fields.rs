@@ -94,11 +94,11 @@ impl Fields {
 
     pub(crate) fn texts(&mut self, name: &str) -> Result<Vec<String>, InvalidJson> {
         let place = self.at(name);
-        self.list(name)?
-            .into_iter()
-            .enumerate()
-            .map(|(at, value)| text(&format!("{place}[{at}]"), value))
-            .collect()
+        let of = |(at, value)| match value {
+            Value::Null => Ok(String::new()),
+            value => text(&format!("{place}[{at}]"), value),
+        };
+        self.list(name)?.into_iter().enumerate().map(of).collect()
     }
 
     pub(crate) fn diff_ids(&mut self, name: &str) -> Result<Vec<DiffId>, InvalidJson> {
@@ -162,11 +162,17 @@ impl Fields {
             .collect()
     }
 
+    /// Returns the keys of an object of empty objects.
     pub(crate) fn set(&mut self, name: &str) -> Result<BTreeSet<String>, InvalidJson> {
-        Ok(self
-            .object(name)?
-            .map(|fields| fields.map.into_keys().collect())
-            .unwrap_or_default())
+        let Some(fields) = self.object(name)? else {
+            return Ok(BTreeSet::new());
+        };
+        let place = fields.place;
+        let key = |(key, value)| match value {
+            Value::Null | Value::Object(_) => Ok(key),
+            other => Err(mismatch(&format!("{place}.{key}"), "an object", &other)),
+        };
+        fields.map.into_iter().map(key).collect()
     }
 
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Self>, InvalidJson> {
@@ -232,6 +238,24 @@ mod tests {
         assert_eq!(fields.text("os").expect("text"), "linux");
         assert_eq!(fields.text("variant").expect("text"), "");
         assert_eq!(fields.rest().into_keys().collect::<Vec<_>>(), ["other"]);
+    }
+
+    #[test]
+    fn null_in_a_list_of_texts_is_an_empty_one() {
+        let mut fields = Fields::parse(br#"{"Env":["A=1",null],"Cmd":[1]}"#).expect("object");
+        assert_eq!(fields.texts("Env").expect("texts"), ["A=1", ""]);
+        assert_eq!(fields.texts("Cmd").expect_err("a number").place, "Cmd[0]");
+    }
+
+    #[test]
+    fn a_set_has_objects_or_null_for_its_members() {
+        let mut fields = Fields::parse(br#"{"Volumes":{"/a":{},"/b":null},"ExposedPorts":{"80":5}}"#).expect("object");
+        let volumes = fields.set("Volumes").expect("objects");
+        assert_eq!(volumes.into_iter().collect::<Vec<_>>(), ["/a", "/b"]);
+        assert_eq!(
+            fields.set("ExposedPorts").expect_err("a number").place,
+            "ExposedPorts.80"
+        );
     }
 
     #[test]

@@ -108,6 +108,7 @@ fn check_stack(app: &Image, base: &Image) -> Result<(), Misfit> {
     let offered = mixins(base, "run image")?;
     let mut missing: Vec<_> = needed.into_iter().filter(|mixin| !offered.contains(mixin)).collect();
     missing.sort();
+    missing.dedup();
     if missing.is_empty() {
         Ok(())
     } else {
@@ -121,7 +122,7 @@ fn mixins(image: &Image, whose: &'static str) -> Result<Vec<String>, Misfit> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let all: Option<Vec<String>> = serde_json::from_str(text).map_err(|error| Misfit::Mixins {
+    let all: Option<Vec<Option<String>>> = serde_json::from_str(text).map_err(|error| Misfit::Mixins {
         image: whose,
         problem: error.to_string(),
     })?;
@@ -129,7 +130,11 @@ fn mixins(image: &Image, whose: &'static str) -> Result<Vec<String>, Misfit> {
         Some((_, name)) => name.to_owned(),
         None => mixin,
     };
-    Ok(all.unwrap_or_default().into_iter().map(bare).collect())
+    Ok(all
+        .unwrap_or_default()
+        .into_iter()
+        .map(|mixin| bare(mixin.unwrap_or_default()))
+        .collect())
 }
 
 /// Returns whether a base for one machine serves an application for another.
