@@ -349,7 +349,7 @@ impl Phase<'_> {
         let files = sbom::find(&current.layers, layer, &info.sbom_formats, &info.full_name())?;
         self.gathered
             .sbom
-            .extend(files.into_iter().map(|file| (current.entry.id.escaped(), file)));
+            .extend(files.into_iter().map(|file| (info.id.escaped(), file)));
         let launch_path = current.layers.join("launch.toml");
         let mut launch = match read(&launch_path)? {
             Some(text) => {
@@ -380,7 +380,7 @@ impl Phase<'_> {
             }
         }
         for entry in build.bom.iter_mut().chain(&mut launch.bom) {
-            entry.buildpack = (current.entry.id.clone(), current.entry.version.clone());
+            entry.buildpack = (info.id.clone(), info.version.clone());
         }
         self.gathered.build_bom.append(&mut build.bom);
         self.gathered.launch_bom.append(&mut launch.bom);
@@ -449,7 +449,7 @@ fn read_layers(directory: &Path) -> Result<Vec<(String, LayerMetadata)>, BuildEr
         if let Ok(file) = entry.file_name().into_string()
             && let Some(name) = file.strip_suffix(".toml")
             && !is_directory
-            && !name.is_empty()
+            && !matches!(name, "" | "." | "..")
         {
             names.push((file.clone(), name.to_owned()));
         }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cnb_detect::open_written;
+
 use crate::build::entries;
 use crate::{BuildError, LayerMetadata, media_type};
 
@@ -96,10 +98,10 @@ pub(crate) fn find(
     let mut files = Vec::new();
     for name in names(layers)? {
         let path = layers.join(&name);
-        let (owner, rest) = name.split_once('.').unwrap_or((&name, ""));
-        let format = rest
-            .strip_prefix("sbom.")
-            .and_then(|end| SbomFormat::ALL.into_iter().find(|format| format.extension() == end));
+        let owner = name.split('.').next().unwrap_or(&name);
+        let format = SbomFormat::ALL
+            .into_iter()
+            .find(|format| name.ends_with(&format!("sbom.{}", format.extension())));
         let mut kinds = Vec::new();
         let mut layer = None;
         match owner {
@@ -155,7 +157,10 @@ pub(crate) fn copy(files: &[(String, SbomFile)], sbom: &Path) -> Result<(), Buil
             fs::create_dir_all(parent).map_err(BuildError::file("mkdir", parent))?;
         }
         // Only the content: the mode is that of any new file.
-        let mut from = fs::File::open(&file.path).map_err(BuildError::file("open", &file.path))?;
+        let mut from = open_written(&file.path).map_err(|error| match error.kind() {
+            io::ErrorKind::IsADirectory => BuildError::file("read", &file.path)(error),
+            _ => BuildError::file("open", &file.path)(error),
+        })?;
         let mut to = fs::File::create(&target).map_err(BuildError::file("open", &target))?;
         io::copy(&mut from, &mut to).map_err(BuildError::file("copy", &target))?;
     }

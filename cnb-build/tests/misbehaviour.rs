@@ -27,7 +27,8 @@ fn run_as(keys: &str, script: &str, mode: u32, runner: &HostRunner) -> (Option<(
         let _alone = PROGRAMS.write().expect("no test panics here");
         fs::create_dir_all(&bin).expect("a directory");
         fs::create_dir(root.join("app")).expect("a directory");
-        let text = "api = '0.10'\n[buildpack]\nid = 'acme/node'\nversion = '1'\n";
+        let text = "api = '0.10'\n[buildpack]\nid = 'acme/node'\nversion = '1'\n\
+                    sbom-formats = ['application/vnd.cyclonedx+json']\n";
         fs::write(bin.join("../buildpack.toml"), text).expect("a file");
         fs::write(bin.join("build"), script).expect("a file");
         fs::set_permissions(bin.join("build"), fs::Permissions::from_mode(mode)).expect("a mode");
@@ -133,6 +134,21 @@ fn a_file_without_end_or_writer_is_not_read() {
 }
 
 #[test]
+fn a_bill_of_materials_without_end_or_writer_is_not_copied() {
+    let path = "<root>/layers/acme_node/launch.sbom.cdx.json";
+    for (command, problem) in [
+        ("mkfifo", format!("open {path}: is no regular file")),
+        ("ln -s /dev/zero", format!("open {path}: is no regular file")),
+        ("mkdir", format!("read {path}: is a directory")),
+    ] {
+        let script = format!("#!/bin/sh\n{command} \"$1/launch.sbom.cdx.json\"\n");
+        let (failure, _) = run(&script, 0o755, &HostRunner::default());
+        let (_, message) = failure.expect("the build fails");
+        assert!(message.ends_with(&problem), "{message}");
+    }
+}
+
+#[test]
 fn an_environment_file_without_end_is_not_read() {
     let script = "#!/bin/sh\nmkdir -p \"$1/deps/env\"\nln -s /dev/zero \"$1/deps/env/A\"\n\
                   printf '[types]\\nbuild = true\\n' >\"$1/deps.toml\"\n";
@@ -164,13 +180,16 @@ fn what_cannot_be_started_is_named() {
         &format!("{program}: no such file or directory"),
         51,
     );
-    check("just text\n", 0o755, &format!("{program}: exec format error"), 51);
+    for text in ["just text\n", "#!\n echo hi\n", "\x7fELFjunk"] {
+        check(text, 0o755, &format!("{program}: exec format error"), 51);
+    }
 }
 
 #[test]
 fn a_program_that_fails_is_named() {
     check("#!/bin/sh\nexit 3\n", 0o755, "exit status 3", 51);
     check("#!/bin/sh\nkill -9 $$\n", 0o755, "signal: killed", 51);
+    check("#!/bin/sh\nkill -USR1 $$\n", 0o755, "signal: user defined signal 1", 51);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::os_text;
@@ -42,21 +42,49 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(number) => match number {
-                1 => f.write_str("signal: hangup"),
-                2 => f.write_str("signal: interrupt"),
-                3 => f.write_str("signal: quit"),
-                6 => f.write_str("signal: aborted"),
-                9 => f.write_str("signal: killed"),
-                11 => f.write_str("signal: segmentation fault"),
-                13 => f.write_str("signal: broken pipe"),
-                14 => f.write_str("signal: alarm clock"),
-                15 => f.write_str("signal: terminated"),
-                number => write!(f, "signal: signal {number}"),
+            Self::Signal(signal) => match usize::try_from(*signal).ok().and_then(|number| SIGNALS.get(number)) {
+                Some(name) => write!(f, "signal: {name}"),
+                None => write!(f, "signal: signal {signal}"),
             },
         }
     }
 }
+
+/// What Go calls the signals of Linux, by their numbers.
+const SIGNALS: [&str; 32] = [
+    "signal 0",
+    "hangup",
+    "interrupt",
+    "quit",
+    "illegal instruction",
+    "trace/breakpoint trap",
+    "aborted",
+    "bus error",
+    "floating point exception",
+    "killed",
+    "user defined signal 1",
+    "segmentation fault",
+    "user defined signal 2",
+    "broken pipe",
+    "alarm clock",
+    "terminated",
+    "stack fault",
+    "child exited",
+    "continued",
+    "stopped (signal)",
+    "stopped",
+    "stopped (tty input)",
+    "stopped (tty output)",
+    "urgent I/O condition",
+    "CPU time limit exceeded",
+    "file size limit exceeded",
+    "virtual timer expired",
+    "profiling timer expired",
+    "window changed",
+    "I/O possible",
+    "power failure",
+    "bad system call",
+];
 
 /// Takes what a program prints, standard output and standard error together, in the order of printing.
 pub trait Output {
@@ -114,7 +142,7 @@ impl Output for Captured {
 #[non_exhaustive]
 pub enum RunError {
     /// It could not be started: missing, not executable, or its interpreter is missing.
-    #[error("fork/exec {}: {}", .program.display(), os_text(.source))]
+    #[error("{}", start_text(.program, .source))]
     Start {
         /// The executable.
         program: PathBuf,
@@ -162,4 +190,13 @@ pub trait Runner: Sync {
     /// # Errors
     /// When it could not be started or watched; a program that ran and failed is an [`Exit`].
     fn run(&self, command: &Command, output: &mut dyn Output) -> Result<Exit, RunError>;
+}
+
+/// Says why a program could not be started.
+pub fn start_text(program: &Path, error: &io::Error) -> String {
+    // The standard library notices what cannot be passed on before the operating system does.
+    if error.kind() == io::ErrorKind::InvalidInput && error.raw_os_error().is_none() {
+        return "exec: environment variable contains NUL".to_owned();
+    }
+    format!("fork/exec {}: {}", program.display(), os_text(error))
 }

@@ -184,7 +184,7 @@ impl Detection<'_> {
                 self.modules,
                 &mut self.target,
                 self.log,
-            )? {
+            ) {
                 Prepared::Decided(run) => {
                     self.runs.insert(key, run);
                 }

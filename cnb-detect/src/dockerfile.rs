@@ -40,6 +40,7 @@ impl Dockerfile {
     /// The line and what is wrong with it: no instruction, or one that cannot stand there or lacks arguments.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut found = Self::default();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let escape = escape(text)?;
         let instructions = instructions(text, escape)?;
         if instructions.is_empty() {
@@ -129,8 +130,9 @@ fn instructions(text: &str, escape: char) -> Result<Vec<(usize, String)>, String
             }
             continue;
         }
+        // An empty line does not end one that is continued.
         let trimmed = line.trim();
-        if trimmed.starts_with('#') || (trimmed.is_empty() && open.is_none()) {
+        if trimmed.starts_with('#') || trimmed.is_empty() {
             continue;
         }
         let (number, mut whole) = open.take().unwrap_or((at + 1, String::new()));
@@ -205,6 +207,13 @@ mod tests {
         assert_eq!(found.check_build(), Ok(()));
         assert!(found.extends);
         assert_eq!(found.not_recommended, [("CMD".to_owned(), 10)]);
+    }
+
+    #[test]
+    fn an_empty_line_does_not_end_a_continued_one() {
+        let found = Dockerfile::parse("\u{feff}FROM x\nRUN a \\\n\n  b\nUSER root\n").expect("it is fine");
+        assert_eq!(found.bases, ["x"]);
+        assert!(found.extends && found.not_recommended.is_empty());
     }
 
     #[test]

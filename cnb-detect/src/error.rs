@@ -23,14 +23,6 @@ pub enum DetectError {
     /// The order could not be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
-    /// The files for a detect run could not be made.
-    #[error("preparing detection in {directory}: {message}")]
-    Prepare {
-        /// The temporary directory.
-        directory: String,
-        /// What the operating system said.
-        message: String,
-    },
     /// The build plans of a group depend on each other in more ways than are looked at.
     #[error(
         "no plan was found for the group within {limit} steps: the alternatives ([[or]]) in the build plans of its modules \

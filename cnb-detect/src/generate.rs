@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cnb_order::{
-    Analyzed, AnalyzedRunImage, ApiVersion, BuildpackPlan, Entry, Fields, Lookup, ModuleDescriptor, ModuleKind, Plan,
-    RunInfo, parse_toml,
+    Analyzed, AnalyzedRunImage, ApiVersion, BuildpackId, BuildpackPlan, Entry, Fields, Lookup, ModuleDescriptor,
+    ModuleKind, Plan, RunInfo, parse_toml,
 };
 
 use crate::dockerfile::Dockerfile;
@@ -94,7 +94,8 @@ impl GenerateError {
 
 /// The Dockerfiles of one extension.
 struct Found {
-    extension: Entry,
+    /// As its descriptor has it.
+    id: BuildpackId,
     directory: PathBuf,
     run: Option<Dockerfile>,
     has_build: bool,
@@ -151,12 +152,7 @@ pub fn generate(
     for (at, output) in outputs.iter().enumerate() {
         if in_place {
             if at < first_used {
-                put_aside(
-                    &inputs
-                        .generated_dir
-                        .join(output.extension.id.escaped())
-                        .join("run.Dockerfile"),
-                )?;
+                put_aside(&inputs.generated_dir.join(output.id.escaped()).join("run.Dockerfile"))?;
             }
         } else {
             generator.copy(output, at < first_used)?;
@@ -222,7 +218,7 @@ impl Generator<'_> {
             self.run(extension, &descriptor, program, &directory, &plan_path)?;
             self.debug("Reading output files");
         }
-        let output = self.read(extension, directory)?;
+        let output = self.read(id, directory)?;
         self.forget(&plan);
         Ok(output)
     }
@@ -277,10 +273,10 @@ impl Generator<'_> {
         }
     }
 
-    fn read(&mut self, extension: &Entry, directory: PathBuf) -> Result<Found, GenerateError> {
+    fn read(&mut self, id: &BuildpackId, directory: PathBuf) -> Result<Found, GenerateError> {
         let has_config = check_config(&directory.join("extend-config.toml"))?;
-        let run = self.dockerfile(extension, &directory, "run.Dockerfile", Dockerfile::check_run)?;
-        let build = self.dockerfile(extension, &directory, "build.Dockerfile", Dockerfile::check_build)?;
+        let run = self.dockerfile(id, &directory, "run.Dockerfile", Dockerfile::check_run)?;
+        let build = self.dockerfile(id, &directory, "build.Dockerfile", Dockerfile::check_build)?;
         let mut contexts = 0;
         let shared = directory.join("context");
         if shared.is_dir() {
@@ -301,7 +297,7 @@ impl Generator<'_> {
         }
         self.debug(&format!("Found '{contexts}' Build Contexts for processing"));
         Ok(Found {
-            extension: extension.clone(),
+            id: id.clone(),
             directory,
             run,
             has_build: build.is_some(),
@@ -311,7 +307,7 @@ impl Generator<'_> {
 
     fn dockerfile(
         &mut self,
-        extension: &Entry,
+        id: &BuildpackId,
         directory: &Path,
         name: &str,
         check: impl Fn(&Dockerfile) -> Result<(), String>,
@@ -322,12 +318,8 @@ impl Generator<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(GenerateError::file("open", &path)(error)),
         };
-        let broken = |problem: String| {
-            GenerateError::other(format!(
-                "failed to parse {name} for extension {}: {problem}",
-                extension.id
-            ))
-        };
+        let broken =
+            |problem: String| GenerateError::other(format!("failed to parse {name} for extension {id}: {problem}"));
         let parsed = Dockerfile::parse(&text).map_err(broken)?;
         check(&parsed).map_err(broken)?;
         for (instruction, line) in &parsed.not_recommended {
@@ -349,7 +341,7 @@ impl Generator<'_> {
             let Some(run) = &output.run else { continue };
             extend |= run.extends;
             if let Some(base) = run.new_base() {
-                let id = &output.extension.id;
+                let id = &output.id;
                 self.debug(&format!(
                     "Found a run.Dockerfile from extension '{id}' setting run image to '{base}' "
                 ));
@@ -400,7 +392,7 @@ impl Generator<'_> {
                 continue;
             }
             let from = output.directory.join(format!("{kind}.Dockerfile"));
-            let target = self.inputs.generated_dir.join(kind).join(output.extension.id.escaped());
+            let target = self.inputs.generated_dir.join(kind).join(output.id.escaped());
             fs::create_dir_all(&target).map_err(GenerateError::file("mkdir", &target))?;
             let to = target.join("Dockerfile");
             self.debug(&format!("Copying {} to {}", from.display(), to.display()));

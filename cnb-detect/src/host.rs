@@ -137,19 +137,74 @@ fn enter(directory: &Path) -> io::Result<()> {
 /// Says whether the kernel can execute the file: the standard library would hand anything else to a shell.
 ///
 /// # Errors
-/// "Exec format error" when the file is neither a script with an interpreter line nor a binary; a file that cannot be read
-/// is not judged.
+/// "Exec format error" when the file is neither a script that names an interpreter nor a binary for this machine; a file that
+/// cannot be read is not judged.
 pub fn check_format(program: &Path) -> io::Result<()> {
     use io::Read as _;
     let mut start = Vec::new();
-    match fs::File::open(program).and_then(|file| file.take(4).read_to_end(&mut start)) {
-        Ok(_) if !start.starts_with(b"#!") && !start.starts_with(b"\x7fELF") => {
+    match fs::File::open(program).and_then(|file| file.take(LOOKED_AT).read_to_end(&mut start)) {
+        Ok(_) if !names_interpreter(&start) && !is_binary(&start) => {
             // Whether it may be executed at all comes first.
             rustix::fs::access(program, rustix::fs::Access::EXEC_OK)?;
             Err(io::Error::from_raw_os_error(rustix::io::Errno::NOEXEC.raw_os_error()))
         }
         _ => Ok(()),
     }
+}
+
+/// The kernel decides by so many bytes of a file.
+const LOOKED_AT: u64 = 256;
+
+/// Says whether a script names the program that runs it, in what the kernel looks at.
+fn names_interpreter(start: &[u8]) -> bool {
+    let Some(rest) = start.strip_prefix(b"#!") else {
+        return false;
+    };
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(name) = line.iter().position(|byte| !is_space(byte)) else {
+        return false;
+    };
+    // One that goes on behind that is taken for cut off.
+    let is_whole = line.len() < rest.len() || (start.len() as u64) < LOOKED_AT;
+    is_whole || line[name..].iter().any(|byte| is_space(byte) || *byte == 0)
+}
+
+/// Says whether an ELF file is for this machine, or one that may be registered with the kernel.
+fn is_binary(start: &[u8]) -> bool {
+    let number = |at: usize| {
+        start
+            .get(at..at + 2)
+            .map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]))
+    };
+    let (Some(kind), Some(machine)) = (number(16), number(18)) else {
+        return false;
+    };
+    let is_program = start.starts_with(b"\x7fELF") && start.len() >= 52 && matches!(kind, 2 | 3);
+    is_program && (machines().is_none_or(|known| known.contains(&machine)) || others_are_registered())
+}
+
+/// The machines whose programs run here, by their numbers in ELF files; `None` where that is not known.
+fn machines() -> Option<&'static [u16]> {
+    match std::env::consts::ARCH {
+        "x86_64" => Some(&[62, 3]),
+        "aarch64" => Some(&[183, 40]),
+        "riscv64" => Some(&[243]),
+        "powerpc64" => Some(&[21]),
+        "s390x" => Some(&[22]),
+        _ => None,
+    }
+}
+
+/// Returns whether the kernel knows programs that run those of other machines.
+fn others_are_registered() -> bool {
+    let Ok(entries) = fs::read_dir("/proc/sys/fs/binfmt_misc") else {
+        return false;
+    };
+    let own = ["register", "status"];
+    entries
+        .flatten()
+        .any(|entry| !own.iter().any(|name| entry.file_name() == *name))
 }
 
 fn start(command: &Command) -> io::Result<(Child, PipeReader)> {
@@ -218,5 +273,40 @@ impl HostRunner {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_names_its_interpreter_in_what_the_kernel_looks_at() {
+        let long = [b"#!/", "x".repeat(300).as_bytes()].concat();
+        let with_argument = [b"#!/bin/sh ", "x".repeat(300).as_bytes()].concat();
+        for (start, expected) in [
+            (b"#!/bin/sh\nexit 0\n".as_slice(), true),
+            (b"#! \t/bin/sh -e", true),
+            (b"#!x", true),
+            (b"#!\nexit 0\n", false),
+            (b"#! \t \nexit 0\n", false),
+            (b"#!", false),
+            (b"exit 0\n", false),
+            (&long[..256], false),
+            (&with_argument[..256], true),
+        ] {
+            assert_eq!(names_interpreter(start), expected, "{}", String::from_utf8_lossy(start));
+        }
+    }
+
+    #[test]
+    fn a_binary_is_whole_and_for_this_machine() {
+        let own = fs::read("/proc/self/exe").expect("this is a program");
+        assert!(is_binary(&own[..256]));
+        assert!(!is_binary(&own[..40]));
+        assert!(!is_binary(b"\x7fELFjunk"));
+        let mut object = own[..256].to_vec();
+        object[16] = 1;
+        assert!(!is_binary(&object));
     }
 }

@@ -1,5 +1,7 @@
 //! One instruction of a Dockerfile: whether its flags and arguments can be right.
 
+use cnb_order::go_quoted;
+
 /// Checks what follows the name of an instruction; `escape` is the escape character of the file.
 ///
 /// # Errors
@@ -17,11 +19,21 @@ pub(crate) fn check(name: &str, arguments: &str, escape: char) -> Result<(), Str
         "USER" | "WORKDIR" | "STOPSIGNAL" | "MAINTAINER" if count == 0 => {
             Err(format!("{name} requires exactly one argument"))
         }
-        "ARG" | "EXPOSE" | "VOLUME" if count == 0 => Err(format!("{name} requires at least one argument")),
+        "ARG" | "EXPOSE" | "VOLUME" | "SHELL" | "HEALTHCHECK" if count == 0 || is_empty_list(rest) => {
+            Err(format!("{name} requires at least one argument"))
+        }
+        "ARG" if rest.split_whitespace().any(|argument| argument.starts_with('=')) => {
+            Err("ARG names can not be blank".to_owned())
+        }
+        "SHELL" if !listed => Err("SHELL requires the arguments to be in JSON form".to_owned()),
+        "HEALTHCHECK" => check_health(rest),
         "ONBUILD" => check_trigger(rest),
         _ => Ok(()),
     }
 }
+
+/// The flags that need no value.
+const SWITCHES: [&str; 4] = ["link", "parents", "keep-git-dir", "unpack"];
 
 /// Returns what follows the flags.
 fn without_flags<'a>(name: &str, arguments: &'a str) -> Result<&'a str, String> {
@@ -45,12 +57,22 @@ fn without_flags<'a>(name: &str, arguments: &'a str) -> Result<&'a str, String> 
     while let Some(flag) = rest.strip_prefix("--") {
         let (flag, behind) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
         rest = behind.trim_start();
-        let flag = flag.split('=').next().unwrap_or_default();
+        let (flag, value) = match flag.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (flag, None),
+        };
         if flag.is_empty() {
             break;
         }
         if !known.contains(&flag) {
             return Err(format!("unknown flag: --{flag}"));
+        }
+        let lacks_value = match value {
+            Some(value) => value.is_empty() && SWITCHES.contains(&flag),
+            None => !SWITCHES.contains(&flag),
+        };
+        if lacks_value {
+            return Err(format!("missing a value on flag: --{flag}"));
         }
     }
     Ok(rest)
@@ -60,8 +82,37 @@ fn check_stage(rest: &str) -> Result<(), String> {
     let words: Vec<&str> = rest.split_whitespace().collect();
     match words[..] {
         [_] => Ok(()),
-        [_, between, _] if between.eq_ignore_ascii_case("as") => Ok(()),
+        [_, between, name] if between.eq_ignore_ascii_case("as") && is_stage_name(name) => Ok(()),
+        [_, between, name] if between.eq_ignore_ascii_case("as") => Err(format!(
+            "invalid name for build stage: {}, name can't start with a number or contain symbols",
+            go_quoted(name)
+        )),
         _ => Err("FROM requires either one or three arguments".to_owned()),
+    }
+}
+
+fn is_stage_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Returns whether arguments are the JSON list `[]`.
+fn is_empty_list(rest: &str) -> bool {
+    let inside = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.is_some_and(|inside| inside.trim().is_empty())
+}
+
+fn check_health(rest: &str) -> Result<(), String> {
+    let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let command = command.trim();
+    match kind.to_ascii_uppercase().as_str() {
+        "NONE" if !command.is_empty() => Err("HEALTHCHECK NONE takes no arguments".to_owned()),
+        "CMD" if command.is_empty() || is_empty_list(command) => {
+            Err("missing command after HEALTHCHECK CMD".to_owned())
+        }
+        "NONE" | "CMD" => Ok(()),
+        other => Err(format!("unknown type {} in HEALTHCHECK (try CMD)", go_quoted(other))),
     }
 }
 
@@ -160,6 +211,25 @@ mod tests {
             ("ONBUILD", "", "ONBUILD requires at least one argument"),
             ("ONBUILD", "from x", "FROM isn't allowed as an ONBUILD trigger"),
             ("RUN", "--mont=x true", "unknown flag: --mont"),
+            ("FROM", "--platform x", "missing a value on flag: --platform"),
+            ("COPY", "--link= a b", "missing a value on flag: --link"),
+            (
+                "FROM",
+                "x as 1bad",
+                "invalid name for build stage: \"1bad\", name can't start with a number or contain symbols",
+            ),
+            ("ARG", "=x", "ARG names can not be blank"),
+            ("VOLUME", "[]", "VOLUME requires at least one argument"),
+            ("SHELL", "", "SHELL requires at least one argument"),
+            ("SHELL", "sh -c", "SHELL requires the arguments to be in JSON form"),
+            (
+                "HEALTHCHECK",
+                "--interval=1s",
+                "HEALTHCHECK requires at least one argument",
+            ),
+            ("HEALTHCHECK", "FOO", "unknown type \"FOO\" in HEALTHCHECK (try CMD)"),
+            ("HEALTHCHECK", "none x", "HEALTHCHECK NONE takes no arguments"),
+            ("HEALTHCHECK", "CMD", "missing command after HEALTHCHECK CMD"),
         ] {
             assert_eq!(
                 check(name, arguments, '\\'),
@@ -187,6 +257,11 @@ mod tests {
             ("RUN", "--mount=type=cache,target=/x ls --all"),
             ("ONBUILD", "RUN true"),
             ("CMD", ""),
+            ("COPY", "--link a b"),
+            ("SHELL", "[\"sh\",\"-c\"]"),
+            ("HEALTHCHECK", "--retries=2 CMD true"),
+            ("HEALTHCHECK", "NONE"),
+            ("ARG", "a b=c"),
             ("USER", "1000:1000"),
         ] {
             assert_eq!(check(name, arguments, '\\'), Ok(()), "{name} {arguments}");

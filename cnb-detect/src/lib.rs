@@ -79,7 +79,7 @@ mod targets;
 mod temp;
 mod written;
 
-pub use command::{Captured, Command, Exit, Output, RunError, Runner};
+pub use command::{Captured, Command, Exit, Output, RunError, Runner, start_text};
 pub use detect::{DetectInputs, Detected, check_apis, detect, merge_system};
 pub use dir_path::{DirPath, Listing};
 pub use environment::{Action, EnvFileError, Environment, LayerUse};
@@ -96,4 +96,4 @@ pub use plan::{Agreement, Candidate, resolve_plan};
 pub use scripted::ScriptedRunner;
 pub use targets::{BaseTarget, OsReleaseText};
 pub use temp::TempDir;
-pub use written::read_written;
+pub use written::{open_written, read_written};

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use cnb_order::{
     BuildpackDescriptor, Entry, ExtensionDescriptor, Group, Lookup, LookupError, ModuleDescriptor, ModuleKind, Order,
+    go_clean_path,
 };
 
 use crate::{os_text, read_problem};
@@ -140,12 +141,10 @@ impl ModuleStore {
         .clone()
         .into_os_string();
         for part in [entry.id.escaped(), entry.version.as_str().to_owned()] {
-            if !part.is_empty() {
-                path.push("/");
-                path.push(part);
-            }
+            path.push("/");
+            path.push(part);
         }
-        path.into()
+        go_clean_path(Path::new(&path))
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use cnb_order::{ApiVersion, BuildPlan, Entry, ModuleDescriptor, ModuleKind, parse_toml};
 
 use crate::{
-    BaseTarget, Captured, Command, DetectError, DetectInputs, Environment, Exit, Log, ModuleStore, Runner, TempDir,
-    os_text, read_written,
+    BaseTarget, Captured, Command, DetectInputs, Environment, Exit, Log, ModuleStore, Runner, TempDir, os_text,
+    read_written,
 };
 
 /// The most output of one module that is kept.
@@ -61,38 +61,30 @@ pub(crate) fn prepare(
     modules: &ModuleStore,
     target: &mut BaseTarget,
     log: &mut dyn Log,
-) -> Result<Prepared, DetectError> {
+) -> Prepared {
     let root = modules.root(entry);
     let program = root.join("bin").join("detect");
     if entry.kind == ModuleKind::Extension && is_missing(&program) {
-        return Ok(Prepared::Decided(without_executable(descriptor, &root)));
+        return Prepared::Decided(without_executable(descriptor, &root));
     }
     let Some(api) = descriptor.api_version() else {
-        return Ok(Prepared::Decided(DetectRun::failed(format!(
+        return Prepared::Decided(DetectRun::failed(format!(
             "failed to parse buildpack API '{}' for {} '{}'",
             descriptor.api(),
             entry.kind.word(),
             entry.full_name()
-        ))));
+        )));
     };
     let mut variables = Environment::new();
     target.set_variables(&mut variables, log);
     let env = match module_environment(descriptor, inputs) {
         Ok(env) => env,
-        Err(error) => return Ok(Prepared::Decided(DetectRun::failed(error.to_string()))),
+        Err(error) => return Prepared::Decided(DetectRun::failed(error.to_string())),
     };
-    let problem = |error: &std::io::Error| DetectError::Prepare {
-        directory: inputs.temp_dir.display().to_string(),
-        message: os_text(error),
+    let (directory, plan_path) = match make_plan(&inputs.temp_dir) {
+        Ok(made) => made,
+        Err(error) => return Prepared::Decided(DetectRun::failed(error)),
     };
-    let directory = TempDir::new(&inputs.temp_dir, "plan.").map_err(|error| problem(&error))?;
-    let plan_path = directory.path().join("plan.toml");
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&plan_path)
-        .map_err(|error| problem(&error))?;
     let env = with_variables(env, api, entry.kind, &root, inputs, &plan_path, &variables);
     let command = Command {
         program,
@@ -100,13 +92,33 @@ pub(crate) fn prepare(
         env: env.into_list(),
         directory: inputs.app_dir.clone(),
     };
-    Ok(Prepared::Ready(Box::new(Ready {
+    Prepared::Ready(Box::new(Ready {
         kind: entry.kind,
         id: descriptor.info().id.to_string(),
         command,
         plan_path,
         _directory: directory,
-    })))
+    }))
+}
+
+/// Makes an empty plan.toml in a directory of its own.
+fn make_plan(temp_dir: &Path) -> Result<(TempDir, PathBuf), String> {
+    let directory = TempDir::new(temp_dir, "plan.").map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            return format!("stat {}: {}", temp_dir.display(), os_text(&error));
+        }
+        format!("mkdir {}: {}", temp_dir.join("plan.0").display(), os_text(&error))
+    })?;
+    let path = directory.path().join("plan.toml");
+    let made = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    match made {
+        Ok(_) => Ok((directory, path)),
+        Err(error) => Err(format!("open {}: {}", path.display(), os_text(&error))),
+    }
 }
 
 fn module_environment(

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use cnb_order::go_clean_path;
+
 /// A new, private directory that is removed with all its content when the value is dropped.
 #[derive(Debug)]
 pub struct TempDir {
@@ -17,6 +19,7 @@ impl TempDir {
     /// # Errors
     /// When the directory cannot be made, or a million are there already.
     pub fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
+        let parent = go_clean_path(parent);
         for number in 0..1_000_000_u32 {
             let path = parent.join(format!("{prefix}{number}"));
             match DirBuilder::new().mode(0o700).create(&path) {

@@ -83,7 +83,30 @@ fn what_cannot_be_started_is_named() {
         0o755,
         &format!("{program}: no such file or directory"),
     );
-    check("just text\n", 0o755, &format!("{program}: exec format error"));
+    for text in ["just text\n", "#!\nexit 0\n", "\x7fELFjunk"] {
+        check(text, 0o755, &format!("{program}: exec format error"));
+    }
+}
+
+#[test]
+fn a_missing_directory_for_temporary_files_is_an_error_of_the_module() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    write(root.path(), "#!/bin/sh\n", 0o755);
+    let modules = ModuleStore::new(root.path().join("buildpacks"), root.path().join("extensions"));
+    let missing = root.path().join("tmp");
+    let inputs = DetectInputs::new(root.path().join("app"), root.path().join("platform"), missing.clone());
+    let error = detect(
+        &order(),
+        &inputs,
+        &modules,
+        &HostRunner::default(),
+        &mut MemoryLog::new(),
+    );
+    let error = error.expect_err("there is no place for a plan");
+    assert_eq!(error.exit_code(), 21);
+    let tree = error.explanation().map(ToString::to_string).unwrap_or_default();
+    let problem = format!("failed: stat {}: no such file or directory", missing.display());
+    assert!(tree.contains(&problem), "{tree}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod descriptor;
 mod expand;
 mod go_json;
 mod go_json_syntax;
+mod go_path;
 mod go_print;
 mod go_quoted;
 mod go_toml;
@@ -73,6 +74,7 @@ pub use expand::{
 };
 pub use go_json::{go_json, go_json_of};
 pub use go_json_syntax::go_json_problem;
+pub use go_path::{go_clean, go_clean_path};
 pub use go_quoted::go_quoted;
 pub use go_toml::{TomlTable, TomlValue, go_float, go_toml};
 pub use group::DetectedGroup;

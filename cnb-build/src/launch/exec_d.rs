@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cnb_detect::{Environment, Exit, check_format, os_text};
+use cnb_detect::{Environment, Exit, check_format, os_text, start_text};
 use cnb_order::parse_toml;
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use toml::Value;
@@ -48,8 +48,8 @@ impl ExecD for HostExecD {
             path: program.to_owned(),
             message,
         };
-        let (mut child, reader) = start(program, env, directory)
-            .map_err(|error| failed(format!("fork/exec {}: {}", program.display(), os_text(&error))))?;
+        let (mut child, reader) =
+            start(program, env, directory).map_err(|error| failed(start_text(program, &error)))?;
         let mut output = Vec::new();
         let read = reader.take(MOST_OUTPUT + 1).read_to_end(&mut output);
         let status = child.wait().map_err(|error| failed(os_text(&error)))?;

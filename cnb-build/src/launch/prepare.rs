@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use cnb_detect::{Action, DirPath, EnvFileError, Environment, LayerUse, Listing};
-use cnb_order::BuildpackId;
+use cnb_order::{BuildpackId, go_clean_path};
 
 use super::look_path::look_path;
 use super::shell::shell_launch;
@@ -170,6 +170,7 @@ fn buildpacks(metadata: &LaunchMetadata, inputs: &LaunchInputs) -> Result<Vec<Bu
     } else {
         inputs.layers_dir.clone()
     };
+    let layers_dir = go_clean_path(&layers_dir);
     let mut all = Vec::new();
     for (id, _) in &metadata.buildpacks {
         let directory = layers_dir.join(BuildpackId::from(id.as_str()).escaped());

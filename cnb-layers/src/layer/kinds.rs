@@ -1,10 +1,10 @@
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use cnb_order::{go_clean, go_clean_path};
 
 use super::tree::below;
 use super::{LayerBuilder, LayerError, Parents, Tree};
-use crate::tar::clean;
 
 /// Returns the layer of a directory: the directories above it, then everything in it.
 ///
@@ -20,7 +20,7 @@ pub fn directory_layer(
     uid: i64,
     gid: i64,
 ) -> Result<LayerBuilder, LayerError> {
-    let dir = cleaned(dir);
+    let dir = go_clean_path(dir);
     let layer = parents.add(LayerBuilder::new(), root, &dir)?;
     Ok(layer.tree(Tree::new(below(root, &dir), dir.as_os_str().as_bytes(), uid, gid)))
 }
@@ -50,7 +50,7 @@ pub fn process_types_layer<S: AsRef<str>>(types: &[S]) -> Result<LayerBuilder, L
             return Err(LayerError::ProcessType { name: name.to_owned() });
         }
         layer = layer.symlink(
-            clean(format!("/cnb/process/{name}").as_bytes()),
+            go_clean(format!("/cnb/process/{name}").as_bytes()),
             "/cnb/lifecycle/launcher",
             0o755,
             0,
@@ -58,9 +58,4 @@ pub fn process_types_layer<S: AsRef<str>>(types: &[S]) -> Result<LayerBuilder, L
         );
     }
     Ok(layer)
-}
-
-/// Returns a path without `.`, `..` and repeated slashes, by its text alone.
-pub(super) fn cleaned(path: &Path) -> PathBuf {
-    PathBuf::from(OsString::from_vec(clean(path.as_os_str().as_bytes())))
 }

@@ -3,10 +3,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::kinds::cleaned;
+use cnb_order::{go_clean, go_clean_path};
+
 use super::tree::{below, walk};
 use super::{LayerBuilder, LayerError, Parents, Pattern};
-use crate::tar::clean;
 
 /// Cuts the application directory into layers: one for each slice, and one for the rest.
 ///
@@ -27,7 +27,7 @@ pub fn slice_layers(
     uid: i64,
     gid: i64,
 ) -> Result<Vec<LayerBuilder>, LayerError> {
-    let dir = cleaned(dir);
+    let dir = go_clean_path(dir);
     let index = Index::read(below(root, &dir), dir.as_os_str().as_bytes())?;
     let mut taken = BTreeSet::new();
     let mut layers = Vec::new();
@@ -95,7 +95,7 @@ impl Index {
     ) -> Result<BTreeSet<&'a Vec<u8>>, LayerError> {
         let mut chosen = BTreeSet::new();
         for pattern in patterns {
-            let cleaned = clean(pattern.as_bytes());
+            let cleaned = go_clean(pattern.as_bytes());
             let compiled = Pattern::new(&cleaned);
             for name in self.paths.keys().filter(|name| **name != self.root) {
                 match compiled.matches(relative_bytes(name, &self.root)) {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use cnb_order::go_clean;
+
 use super::header::TarTime;
 use super::{EntryKind, Format, Header, InvalidHeader};
 
@@ -412,30 +414,7 @@ fn extension_name(name: &[u8]) -> Vec<u8> {
             path.extend_from_slice(part);
         }
     }
-    clean(&path)
-}
-
-/// Resolves `.`, `..` and repeated slashes by the text alone, as Go's `path.Clean`.
-pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
-    let rooted = path.starts_with(b"/");
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in path.split(|byte| *byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => match parts.last() {
-                Some(last) if *last != b".." => drop(parts.pop()),
-                _ if rooted => {}
-                _ => parts.push(part),
-            },
-            part => parts.push(part),
-        }
-    }
-    let joined = parts.join(&b'/');
-    match (rooted, joined.is_empty()) {
-        (true, _) => [b"/".as_slice(), &joined].concat(),
-        (false, true) => b".".to_vec(),
-        (false, false) => joined,
-    }
+    go_clean(&path)
 }
 
 fn is_valid_record(key: &[u8], value: &[u8]) -> bool {

@@ -1,7 +1,6 @@
 //! Tar archives, byte for byte as Go's `archive/tar` makes and reads them.
 
 mod encode;
-pub(crate) use encode::clean;
 mod header;
 mod reader;
 mod writer;
