@@ -173,8 +173,9 @@ impl PodWorld for World<'_> {
             .warehouse
             .facts(image, &account)
             .map_err(|error| LookupError {
+                // As in the reference, a builder that is not there is not waited for: the Image may get another Build then.
+                retryable: error.retryable && !error.absent,
                 problem: error.message,
-                retryable: error.retryable,
             })
     }
 }

@@ -90,6 +90,7 @@ impl RegistryWarehouse {
             .map_err(failed)?
             .ok_or_else(|| WarehouseError {
                 retryable: true,
+                absent: true,
                 ..WarehouseError::permanent(format!("image {name} not found"))
             })?;
         Ok(Found {
@@ -310,8 +311,11 @@ fn digest(target: &dyn ImageTarget, tag: &Reference) -> Result<Option<Digest>, W
 fn ignore(_: CopyEvent) {}
 
 fn failed(error: ImageError) -> WarehouseError {
-    let retryable = is_retryable(&error);
-    WarehouseError::caused_by(error, retryable)
+    let (retryable, absent) = (is_retryable(&error), is_absent(&error));
+    WarehouseError {
+        absent,
+        ..WarehouseError::caused_by(error, retryable)
+    }
 }
 
 fn not_made(error: AssembleError) -> WarehouseError {
@@ -332,6 +336,15 @@ fn is_retryable(error: &ImageError) -> bool {
         ImageError::Registry(error) => may_answer_later(error),
         ImageError::NoBlob { .. } | ImageError::WrongDigest { .. } | ImageError::File { .. } => true,
         ImageError::Blob { source, .. } => is_passing(source),
+        _ => false,
+    }
+}
+
+/// Whether the registry has said that it does not have what an image is made of.
+fn is_absent(error: &ImageError) -> bool {
+    match error {
+        ImageError::Registry(error) => error.is_not_found(),
+        ImageError::NoBlob { .. } => true,
         _ => false,
     }
 }

@@ -101,6 +101,8 @@ pub struct WarehouseError {
     pub message: String,
     /// Whether trying again without any change may help.
     pub retryable: bool,
+    /// Whether the registry has answered that an image, or a part of it, is not there.
+    pub absent: bool,
     /// The cause.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -111,6 +113,7 @@ impl WarehouseError {
         Self {
             message: message.into(),
             retryable: false,
+            absent: false,
             source: None,
         }
     }
@@ -130,6 +133,7 @@ impl WarehouseError {
         Self {
             message,
             retryable,
+            absent: false,
             source: Some(Box::new(error)),
         }
     }

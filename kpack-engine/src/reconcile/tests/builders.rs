@@ -585,6 +585,7 @@ fn check_build_read(world: &World, read: &Value, expect: &Value) -> Vec<String> 
             differences(&got, &expect["builder"], "builder", &mut differs);
             differs
         }
+        (Err(error), Some(_)) if error.is_retryable() => vec![format!("  tried again: {error}")],
         (Err(error), Some(text)) if error.to_string() == text || loose || same_meaning(&error.to_string(), text) => {
             Vec::new()
         }
@@ -841,6 +842,36 @@ fn builders_say_how_they_stand_as_recorded() {
 #[test]
 fn builds_read_builders_as_recorded() {
     assert_eq!(replay("build-read"), 30);
+}
+
+#[test]
+fn a_build_waits_for_a_registry_that_is_away_but_not_for_a_builder_that_is_not_there() {
+    for (path, answer, again) in [
+        ("manifests", json!({"status": 404, "body": ""}), false),
+        (
+            "manifests",
+            json!({"status": 404, "body": r#"{"errors": [{"code": "NAME_UNKNOWN"}]}"#}),
+            false,
+        ),
+        ("blobs", json!({"status": 404, "body": ""}), false),
+        ("manifests", json!({"status": 503, "body": ""}), true),
+        ("blobs", json!({"status": 429, "body": ""}), true),
+        ("manifests", json!({"dial": "connection refused"}), true),
+    ] {
+        let mut world = World::new(&Value::Null, &fixture("images.json"), &fixture("layers.json"));
+        let mut rule = answer.clone();
+        rule["path"] = json!(format!("/{path}/"));
+        world.prepare(&json!({"push": [{"image": "bi-ok", "ref": "reg.example/bb:1"}], "fail": [rule]}));
+        let build = json!({
+            "apiVersion": "kpack.io/v1alpha2", "kind": "Build", "metadata": {"name": "x", "namespace": "apps"},
+            "spec": {"tags": ["reg.example/app"], "builder": {"image": "reg.example/bb:1"}},
+        });
+        let build = rebuild_policy::decode(&build).unwrap();
+        let error = builder_of(&*world.objects, &world.options(), &build).unwrap_err();
+        assert_eq!(error.is_retryable(), again, "{path} {answer}: {error}");
+        let text = error.to_string();
+        assert!(text.starts_with("unable to fetch remote builder image: "), "{text}");
+    }
 }
 
 /// Goes through a case whose last step is to make a builder, with other rules for that; returns how it ended.

@@ -18,14 +18,21 @@ use crate::store::{Store, StoreOptions};
 use crate::{Kind, Object, Resources, WatchFilter};
 
 /// One place for all images.
-struct OneStore(Arc<MemoryStore>);
+struct OneStore {
+    images: Arc<MemoryStore>,
+    /// The repository whose images cannot be found; empty: none.
+    lost: Arc<Mutex<String>>,
+}
 
 impl ImageStores for OneStore {
-    fn source(&self, _: &Reference, _: Arc<dyn Keychain>) -> Result<Arc<dyn ImageSource>, RouteError> {
-        Ok(self.0.clone())
+    fn source(&self, reference: &Reference, _: Arc<dyn Keychain>) -> Result<Arc<dyn ImageSource>, RouteError> {
+        if reference.repository().to_string() == *self.lost.lock().unwrap() {
+            return Ok(Arc::new(MemoryStore::new()));
+        }
+        Ok(self.images.clone())
     }
     fn target(&self, _: &Reference, _: Arc<dyn Keychain>) -> Result<Arc<dyn ImageTarget>, RouteError> {
-        Ok(self.0.clone())
+        Ok(self.images.clone())
     }
 }
 
@@ -51,6 +58,7 @@ impl SourceReader for Branch {
 struct World {
     store: Store,
     images: Arc<MemoryStore>,
+    lost: Arc<Mutex<String>>,
     branch: Arc<Branch>,
     controllers: Controllers,
     _dir: tempfile::TempDir,
@@ -111,7 +119,12 @@ impl World {
         })
         .unwrap();
         let branch = Arc::new(Branch(Mutex::new("1".repeat(40))));
-        let warehouse = RegistryWarehouse::new(Arc::new(OneStore(images.clone())), "v0.1.0", clock.clone());
+        let lost = Arc::new(Mutex::default());
+        let places = OneStore {
+            images: images.clone(),
+            lost: Arc::clone(&lost),
+        };
+        let warehouse = RegistryWarehouse::new(Arc::new(places), "v0.1.0", clock.clone());
         let mut options = ReconcileOptions::new(Arc::new(warehouse), branch.clone(), clock);
         options.poll_interval = Duration::from_millis(50);
         let helper = |name: &str| format!("kpackd.local/{name}:1");
@@ -125,6 +138,7 @@ impl World {
         let world = Self {
             store,
             images,
+            lost,
             branch,
             controllers,
             _dir: dir,
@@ -329,6 +343,28 @@ fn a_failed_build_leaves_the_image_as_it_was_and_is_not_repeated() {
     assert!(world.get(Kind::Build, "app-build-2").is_none());
     *world.branch.0.lock().unwrap() = "2".repeat(40);
     world.wait(Kind::Build, "app-build-2", |_| true);
+}
+
+#[test]
+fn a_builder_image_that_is_gone_fails_the_build_and_the_next_commit_gets_another() {
+    let world = World::start();
+    world.builder();
+    let builder = world.wait(Kind::ClusterBuilder, "base", World::is_ready);
+    "reg.example/demo/builder".clone_into(&mut world.lost.lock().unwrap());
+    world.image();
+    let build = world.wait(Kind::Build, "app-build-1", |build| {
+        build.text("/status/conditions/0/status") == Some("False")
+    });
+    let latest = builder.text("/status/latestImage").unwrap();
+    let message = format!("unable to fetch remote builder image: image {latest} not found");
+    assert_eq!(build.text("/status/conditions/0/message"), Some(message.as_str()));
+    world.wait(Kind::Image, "app", |image| {
+        image.text("/status/conditions/0/reason") == Some("BuildFailed")
+    });
+    world.lost.lock().unwrap().clear();
+    *world.branch.0.lock().unwrap() = "2".repeat(40);
+    world.wait(Kind::Pod, "app-build-2-build-pod", |_| true);
+    assert!(world.get(Kind::Pod, "app-build-1-build-pod").is_none());
 }
 
 #[test]
