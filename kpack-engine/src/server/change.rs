@@ -9,6 +9,7 @@ use super::call::{Call, yaml};
 use super::list;
 use super::patch::{PatchError, json_patch, merge_patch, strategic_merge_patch};
 use super::route::Target;
+use super::versions::Version;
 use crate::store::{Caller, DeleteOptions, Deleted, Part, WriteOptions, Written};
 use crate::{ApiError, Kind, Object, Resources};
 
@@ -23,9 +24,10 @@ fn part(target: &Target) -> Part {
     }
 }
 
-fn options(call: &Call, caller: &Caller) -> Result<WriteOptions, ApiError> {
+fn options(call: &Call, target: &Target, caller: &Caller) -> Result<WriteOptions, ApiError> {
     Ok(WriteOptions {
         dry_run: call.dry_run()?,
+        intercepted: target.version == Version::Stored,
         ..WriteOptions::new(caller.clone(), &call.manager())
     })
 }
@@ -33,7 +35,7 @@ fn options(call: &Call, caller: &Caller) -> Result<WriteOptions, ApiError> {
 /// Answers `POST`.
 pub(super) fn create(api: &Api, call: &Call, target: &Target, caller: &Caller) -> Result<Answer, ApiError> {
     let object = read(call, target, None)?;
-    let written = api.store.create_as(object, &options(call, caller)?)?;
+    let written = api.store.create_as(object, &options(call, target, caller)?)?;
     let answer = shown(api, call, target, written)?;
     Ok(Answer { status: 201, ..answer })
 }
@@ -47,13 +49,15 @@ pub(super) fn replace(
     caller: &Caller,
 ) -> Result<Answer, ApiError> {
     let object = read(call, target, Some(name))?;
-    let written = api.store.replace_as(&object, part(target), &options(call, caller)?)?;
+    let written = api
+        .store
+        .replace_as(&object, part(target), &options(call, target, caller)?)?;
     shown(api, call, target, written)
 }
 
 /// Answers `PATCH`.
 pub(super) fn patch(api: &Api, call: &Call, target: &Target, name: &str, caller: &Caller) -> Result<Answer, ApiError> {
-    let mut options = options(call, caller)?;
+    let mut options = options(call, target, caller)?;
     let content_type = call.content_type();
     let unreadable = |error: serde_json::Error| ApiError::bad_request(format!("error decoding patch: {error}"));
     let body = || serde_json::from_slice::<Value>(&call.body).map_err(unreadable);

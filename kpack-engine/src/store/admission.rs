@@ -2,7 +2,7 @@
 
 use rebuild_policy::{AdmissionContext, Operation, Refusal, admit as decide};
 
-use super::request::Caller;
+use super::request::WriteOptions;
 use super::shared::Shared;
 use crate::{ApiError, Kind, Object};
 
@@ -12,14 +12,14 @@ pub(super) struct Admitted {
     pub(super) warnings: Vec<String>,
 }
 
-/// Defaults and checks an object of kpack; objects of other kinds pass as they are.
+/// Defaults and checks an object of kpack; objects of other kinds, and those that no webhook sees, pass as they are.
 pub(super) fn admit(
     shared: &Shared,
     object: Object,
     old: Option<&Object>,
-    caller: &Caller,
+    options: &WriteOptions,
 ) -> Result<Admitted, ApiError> {
-    if !object.kind().is_kpack() {
+    if !object.kind().is_kpack() || !options.intercepted {
         return Ok(Admitted {
             object,
             warnings: Vec::new(),
@@ -27,7 +27,7 @@ pub(super) fn admit(
     }
     let operation = old.map_or(Operation::Create, |old| Operation::Update(old.as_value()));
     let context = AdmissionContext {
-        user: &caller.username,
+        user: &options.caller.username,
         has_default_storage_class: has_default_storage_class(shared),
     };
     let admission = decide(object.as_value(), operation, context).map_err(|refusal| denied(&refusal))?;

@@ -51,6 +51,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// The change is a server-side apply: `managedFields` are already as they should be.
     pub applied: bool,
+    /// Kpack's webhooks see the change. They see no request in an older version of a kind than the stored one.
+    pub intercepted: bool,
 }
 
 impl WriteOptions {
@@ -61,6 +63,7 @@ impl WriteOptions {
             manager: manager.to_owned(),
             dry_run: false,
             applied: false,
+            intercepted: true,
         }
     }
 }

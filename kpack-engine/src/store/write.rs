@@ -59,7 +59,7 @@ fn create_locked(
     if !options.applied {
         managed_fields::record(None, &mut object, &options.manager, Part::Main, &now);
     }
-    let admitted = admission::admit(shared, object, None, &options.caller)?;
+    let admitted = admission::admit(shared, object, None, options)?;
     let mut object = admitted.object;
     // Admission may have written the status in full.
     if kind.has_status() {
@@ -133,7 +133,7 @@ pub(super) fn modify(
         managed_fields::record(Some(&old), &mut new, &options.manager, part, &time_text(shared));
     }
     if part == Part::Main {
-        let admitted = admission::admit(shared, new, Some(&old), &options.caller)?;
+        let admitted = admission::admit(shared, new, Some(&old), options)?;
         new = admitted.object;
         warnings = admitted.warnings;
         if kind.has_status() {

@@ -1,6 +1,7 @@
 //! Unmodified `kubectl` against the server.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 
+mod old_version;
 mod recorded;
 mod watching;
 mod world;
