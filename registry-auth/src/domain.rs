@@ -2,9 +2,10 @@
 
 use crate::private_address::ends_in_number;
 
-/// Tells whether two names belong to the same owner, as far as that can be told without the public suffix list.
+/// Tells whether two names belong to the same owner, as far as that can be told.
 ///
-/// Errs on the side of "no": single labels, addresses and hosting suffixes are never shared.
+/// That is by the public suffix list, and by two lists of what it lacks. Errs on the side of "no": single labels, addresses and
+/// hosting suffixes are never shared.
 pub(crate) fn same_registrable_domain(a: &str, b: &str) -> bool {
     match (registrable(a), registrable(b)) {
         (Some(a), Some(b)) => a == b,
@@ -12,96 +13,96 @@ pub(crate) fn same_registrable_domain(a: &str, b: &str) -> bool {
     }
 }
 
-fn registrable(host: &str) -> Option<&str> {
-    if host.starts_with('[') || ends_in_number(host) {
-        return None;
-    }
-    let is_under = |suffix: &&&str| {
-        host.strip_suffix(**suffix)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    if DEEP.iter().any(|suffix| is_under(&suffix)) {
-        return None;
-    }
-    let labels: Vec<_> = host.split('.').collect();
-    let suffix = match (SHARED.iter().find(is_under), labels.as_slice()) {
-        (Some(suffix), _) => suffix.split('.').count(),
-        (None, [.., second, last]) if last.len() == 2 && SECOND.contains(second) => 2,
-        _ => 1,
-    };
-    let wanted = suffix + 1;
-    if labels.len() < wanted || labels.iter().any(|label| label.is_empty()) {
-        return None;
-    }
-    let length: usize = labels[labels.len() - wanted..]
-        .iter()
-        .map(|label| label.len() + 1)
-        .sum();
-    host.get(host.len() + 1 - length..)
+/// Tells whether a host is a token server that a vendor runs for all of its registries, that one among them.
+///
+/// Aliyun's are `dockerauth.<region>.aliyuncs.com`, `dockerauth-ee.<region>.aliyuncs.com` and the like; customers have no names
+/// of that form.
+pub(crate) fn serves_registries_of(token_server: &str, registry: &str) -> bool {
+    const ALIYUN: &str = ".aliyuncs.com";
+    let labels = token_server.strip_suffix(ALIYUN).and_then(|name| name.split_once('.'));
+    let is_server = labels.is_some_and(|(name, region)| {
+        matches!(
+            name,
+            "dockerauth" | "dockerauth-ee" | "dockerauth-vpc" | "dockerauth-ee-vpc"
+        ) && !region.contains('.')
+    });
+    is_server && registry.ends_with(ALIYUN)
 }
 
-/// Suffixes whose next label is a customer, and everything beneath that one's own.
+fn registrable(host: &str) -> Option<&str> {
+    if host.starts_with('[') || ends_in_number(host) || host.split('.').any(str::is_empty) {
+        return None;
+    }
+    if DEEP.iter().any(|suffix| beneath(host, suffix).is_some()) {
+        return None;
+    }
+    let listed = psl::domain_str(host)?;
+    let Some((suffix, rest)) = SHARED.iter().find_map(|suffix| Some((suffix, beneath(host, suffix)?))) else {
+        return Some(listed);
+    };
+    let customer = rest.strip_suffix('.')?.rsplit('.').next()?;
+    let length = (customer.len() + 1 + suffix.len()).max(listed.len());
+    host.get(host.len() - length..)
+}
+
+/// Returns what stands in front of a suffix, with the dot; empty for the suffix itself.
+fn beneath<'a>(host: &'a str, suffix: &str) -> Option<&'a str> {
+    let rest = host.strip_suffix(suffix)?;
+    (rest.is_empty() || rest.ends_with('.')).then_some(rest)
+}
+
+/// Suffixes that the list lacks, whose next label is a customer, and everything beneath that one's own.
 const SHARED: &[&str] = &[
+    "azurecr.cn",
     "azurecr.io",
+    "azurecr.us",
     "b-cdn.net",
-    "cloudfront.net",
-    "deno.dev",
-    "duckdns.org",
-    "firebaseapp.com",
-    "fly.dev",
-    "github.io",
-    "gitlab.io",
     "glitch.me",
-    "herokuapp.com",
-    "hf.space",
     "jfrog.io",
+    "koyeb.app",
     "loca.lt",
-    "netlify.app",
-    "ngrok-free.app",
-    "ngrok-free.dev",
-    "ngrok.app",
-    "ngrok.dev",
-    "ngrok.io",
-    "no-ip.org",
-    "ondigitalocean.app",
-    "onrender.com",
-    "pages.dev",
-    "r2.dev",
     "railway.app",
-    "replit.app",
-    "supabase.co",
-    "surge.sh",
     "svc.cluster.local",
-    "translate.goog",
-    "trycloudflare.com",
-    "ts.net",
-    "vercel.app",
-    "web.app",
-    "workers.dev",
+    "tencentcloudcr.com",
 ];
 
 /// Suffixes under which regions, kinds of service or addresses stand between the suffix and the customer: no two names
 /// there are known to belong together.
 const DEEP: &[&str] = &[
+    "aliyuncs.com",
     "amazonaws.com",
+    "amazonaws.com.cn",
     "appspot.com",
     "azurecontainer.io",
     "azurecontainerapps.io",
     "azureedge.net",
+    "azurefd.net",
     "azurestaticapps.net",
     "azurewebsites.net",
     "backblazeb2.com",
+    "baidubce.com",
+    "bcebos.com",
+    "chinacloudapi.cn",
+    "chinacloudapp.cn",
     "cloudapp.azure.com",
     "cloudapp.net",
+    "devtunnels.ms",
     "digitaloceanspaces.com",
     "elasticbeanstalk.com",
     "firebaseio.com",
+    "github.dev",
     "googleapis.com",
     "googleusercontent.com",
     "linodeobjects.com",
     "localtest.me",
+    "myhuaweicloud.com",
+    "myqcloud.com",
     "nip.io",
     "on.aws",
+    "openshiftapps.com",
+    "oraclecloud.com",
+    "ovh.net",
+    "ovh.us",
     "pkg.dev",
     "repl.co",
     "replit.dev",
@@ -109,13 +110,13 @@ const DEEP: &[&str] = &[
     "scw.cloud",
     "sslip.io",
     "traefik.me",
+    "trafficmanager.net",
+    "usgovcloudapi.net",
+    "usgovcloudapp.net",
+    "volces.com",
+    "vultrobjects.com",
     "wasabisys.com",
     "windows.net",
     "xip.io",
-];
-
-/// Second labels that countries use as suffixes of their own.
-const SECOND: &[&str] = &[
-    "ac", "ad", "asn", "co", "com", "ed", "edu", "go", "gob", "gov", "gr", "gv", "id", "ind", "lg", "ltd", "me", "mil",
-    "ne", "net", "nhs", "nom", "or", "org", "plc", "sch",
+    "yandexcloud.net",
 ];

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use http::Uri;
 
 use crate::{
-    domain::same_registrable_domain,
+    domain::{same_registrable_domain, serves_registries_of},
     host::{RegistryHost, Scheme},
     private_address::{ends_in_number, is_private_address},
 };
@@ -105,7 +105,7 @@ impl Origin {
     }
 
     /// Returns whether both are the same host, or hosts of the same registrable domain (`a.example.com` and
-    /// `b.example.com`), as far as that can be told without the public suffix list; errs on the side of "no".
+    /// `b.example.com`), by the public suffix list and what it is known to lack; errs on the side of "no".
     pub fn shares_domain(&self, other: &Self) -> bool {
         self.host == other.host || same_registrable_domain(&self.host, &other.host)
     }
@@ -136,7 +136,7 @@ impl Origin {
         if origin.is_private() && !same_host && !listed && !self.is_private() {
             return Err(refused(RealmProblem::Private));
         }
-        let related = listed || self.shares_domain(&origin);
+        let related = listed || self.shares_domain(&origin) || serves_registries_of(&origin.host, &self.host);
         Ok(Realm {
             registry: self.to_string(),
             address,
@@ -298,6 +298,19 @@ mod tests {
             Ok(true)
         );
         assert_eq!(realm("http://localhost:5000", "http://localhost:5001/token"), Ok(true));
+        assert_eq!(realm("https://reg.a.eu.org", "https://auth.a.eu.org/token"), Ok(true));
+        assert_eq!(
+            realm("https://reg.corp.internal", "https://auth.corp.internal/t"),
+            Ok(true)
+        );
+        assert_eq!(
+            realm(
+                "https://acme-registry.cn-hangzhou.cr.aliyuncs.com",
+                "https://dockerauth-ee.cn-hangzhou.aliyuncs.com/auth"
+            ),
+            Ok(true),
+            "the vendor's own"
+        );
         assert_eq!(
             realm(
                 "https://reg.ci.svc.cluster.local",
@@ -313,6 +326,34 @@ mod tests {
         for (registry, stranger) in [
             ("https://reg.example.com", "https://auth.example.net/token"),
             ("https://a.azurecr.io", "https://b.azurecr.io/token"),
+            ("https://a.azurecr.cn", "https://b.azurecr.cn/token"),
+            ("https://a.tencentcloudcr.com", "https://b.tencentcloudcr.com/token"),
+            (
+                "https://111.dkr.ecr.cn-north-1.amazonaws.com.cn",
+                "https://evil.s3.cn-north-1.amazonaws.com.cn/t",
+            ),
+            (
+                "https://acme-registry.cn-hangzhou.cr.aliyuncs.com",
+                "https://evil.oss-cn-hangzhou.aliyuncs.com/t",
+            ),
+            (
+                "https://acme-registry.cn-hangzhou.cr.aliyuncs.com",
+                "https://dockerauth.evil.oss-cn-hangzhou.aliyuncs.com/t",
+            ),
+            (
+                "https://swr.cn-north-4.myhuaweicloud.com",
+                "https://evil.obs.cn-north-4.myhuaweicloud.com/t",
+            ),
+            (
+                "https://a.apps.x.p1.openshiftapps.com",
+                "https://a.apps.y.p1.openshiftapps.com/t",
+            ),
+            ("https://a.up.railway.app", "https://b.up.railway.app/t"),
+            ("https://a.koyeb.app", "https://b.koyeb.app/t"),
+            ("https://a.synology.me", "https://b.synology.me/t"),
+            ("https://a.eu.org", "https://b.eu.org/t"),
+            ("https://a.uk.com", "https://b.uk.com/t"),
+            ("https://a.pe.kr", "https://b.pe.kr/t"),
             ("https://reg.one.co.uk", "https://auth.two.co.uk/token"),
             ("https://reg.one.me.uk", "https://auth.two.me.uk/token"),
             (
