@@ -60,7 +60,7 @@ pub enum HelperError {
         helper: String,
         /// What it was asked for.
         server: String,
-        /// What it printed, its first 200 characters.
+        /// What it printed, its first 200 characters; unless that may hold a credential.
         message: String,
     },
     /// Its answer is not understood.
@@ -95,7 +95,7 @@ pub(crate) fn ask_helper(
         return Err(HelperError::Failed {
             helper: name(),
             server: server.to_owned(),
-            message: text.chars().take(200).collect(),
+            message: shown(text),
         });
     }
     match read_answer(&output.stdout) {
@@ -106,6 +106,14 @@ pub(crate) fn ask_helper(
             server: server.to_owned(),
         }),
     }
+}
+
+/// Returns what may be shown of the output of a helper that failed.
+fn shown(text: &str) -> String {
+    if text.contains('{') || text.to_ascii_lowercase().contains("secret\"") {
+        return "it printed what may hold a credential, and ended as if that was none".to_owned();
+    }
+    text.chars().take(200).collect()
 }
 
 fn read_answer(bytes: &[u8]) -> Option<Credential> {
@@ -127,6 +135,25 @@ fn read_answer(bytes: &[u8]) -> Option<Credential> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_helper_that_fails_no_credential_is_shown() {
+        struct Fails(&'static str);
+        impl HelperRunner for Fails {
+            fn run(&self, _: &str, _: &str) -> io::Result<HelperOutput> {
+                Ok(HelperOutput {
+                    success: false,
+                    stdout: self.0.as_bytes().to_vec(),
+                })
+            }
+        }
+        let said = |output| {
+            let asked = ask_helper(Some(&Fails(output)), "x", "r.io");
+            asked.expect_err("it failed").to_string()
+        };
+        assert!(!said("{\"Username\":\"u\",\"Secret\":\"s3cr3t\"}").contains("s3cr3t"));
+        assert!(said("no such keychain").ends_with("r.io: no such keychain"));
+    }
 
     #[test]
     fn null_is_the_answer_of_a_helper_that_knows_nothing() {

@@ -15,6 +15,7 @@ use crate::{
     keychain::{Keychain, KeychainError},
     repository::Repository,
     secret::Secret,
+    secret::without_user,
 };
 
 /// Credentials by key, as kpack keeps them: the `auths` of a docker configuration, matched more strictly.
@@ -59,7 +60,7 @@ impl CredentialSet {
         let decode = |(key, entry): (&String, &Value)| match decode_kpack_entry(entry) {
             Ok(credential) => Ok((key.clone(), credential)),
             Err(source) => Err(CredentialSetError::Entry {
-                key: key.clone(),
+                key: without_user(key),
                 source,
             }),
         };
@@ -81,7 +82,9 @@ impl CredentialSet {
     pub fn append(&mut self, other: Self) -> Result<(), CredentialSetError> {
         let mut merged = self.entries.clone();
         for (key, credential) in other.entries {
-            let host = host_of(&key).ok_or_else(|| CredentialSetError::Key { key: key.clone() })?;
+            let host = host_of(&key).ok_or_else(|| CredentialSetError::Key {
+                key: without_user(&key),
+            })?;
             if !merged.keys().any(|known| key_serves(known, &host)) {
                 merged.insert(key, credential);
             }
@@ -177,7 +180,7 @@ impl fmt::Debug for CredentialSet {
     }
 }
 
-/// Why credentials could not be read or merged. Never holds a secret.
+/// Why credentials could not be read or merged. Never holds a secret: of a key, what stands in front of an `@` is left out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialSetError {
@@ -201,4 +204,25 @@ pub enum CredentialSetError {
         /// The key.
         key: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_quotes_what_was_read() {
+        let texts = [
+            r#""s3cr3t-token""#,
+            r#"{"auths":{"https://u:s3cr3t-token@r.io":{"auth":"!"}}}"#,
+            r#"{"auths":"s3cr3t-token"}"#,
+        ];
+        for text in texts {
+            let error = CredentialSet::from_dockerconfigjson(text.as_bytes()).expect_err("it can't be used");
+            let source = std::error::Error::source(&error)
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(!format!("{error} {source} {error:?}").contains("s3cr3t"), "{error:?}");
+        }
+    }
 }

@@ -3,8 +3,16 @@
 use serde_json::{Map, Value};
 
 /// Reads an object, or `null` as nothing, with what Go takes and `serde_json` refuses: see [`tolerable`].
+///
+/// Errors quote nothing of what was read: it may be a secret.
 pub(crate) fn object(json: &[u8]) -> Result<Option<Map<String, Value>>, serde_json::Error> {
-    serde_json::from_slice(&tolerable(json))
+    match serde_json::from_slice(&tolerable(json))? {
+        Value::Object(map) => Ok(Some(map)),
+        Value::Null => Ok(None),
+        _ => Err(<serde_json::Error as serde::de::Error>::custom(
+            "it is another kind of value",
+        )),
+    }
 }
 
 /// Rewrites what Go's decoder takes and `serde_json` refuses.

@@ -13,6 +13,7 @@ use crate::{
     keychain::{Keychain, KeychainError},
     kubernetes_secret::{DOCKER_CFG, DOCKER_CONFIG_JSON, KubernetesSecret},
     repository::Repository,
+    secret::without_user,
 };
 
 /// The credentials of image pull secrets.
@@ -80,7 +81,10 @@ fn read(secret: &KubernetesSecret) -> Result<Vec<(String, Credential)>, Credenti
     };
     let decode = |(key, entry): (String, Value)| match decode_pull_entry(&entry) {
         Ok(credential) => Ok((key, credential)),
-        Err(source) => Err(CredentialSetError::Entry { key, source }),
+        Err(source) => Err(CredentialSetError::Entry {
+            key: without_user(&key),
+            source,
+        }),
     };
     entries.into_iter().map(decode).collect()
 }
@@ -92,7 +96,9 @@ impl Key {
         } else {
             GoUrl::parse(&format!("https://{text}"))
         };
-        let GoUrl { host, mut path } = address.ok_or_else(|| CredentialSetError::Key { key: text.to_owned() })?;
+        let GoUrl { host, mut path } = address.ok_or_else(|| CredentialSetError::Key {
+            key: without_user(text),
+        })?;
         if path.starts_with("/v1/") || path.starts_with("/v2/") {
             path.drain(..3);
         }

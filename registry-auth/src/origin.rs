@@ -8,6 +8,7 @@ use crate::{
     domain::{same_registrable_domain, serves_registries_of},
     host::{RegistryHost, Scheme},
     private_address::{ends_in_number, is_private_address},
+    secret::without_user,
 };
 
 /// Scheme, host and port: what a credential is bound to.
@@ -117,10 +118,7 @@ impl Origin {
     pub fn check_realm(&self, realm: &str, policy: &RealmPolicy) -> Result<Realm, RealmError> {
         let refused = |reason| RealmError {
             registry: self.to_string(),
-            realm: realm
-                .split(['?', '#'])
-                .next()
-                .unwrap_or_default()
+            realm: without_user(realm.split(['?', '#']).next().unwrap_or_default())
                 .chars()
                 .take(200)
                 .collect(),

@@ -2,6 +2,18 @@
 
 use std::fmt;
 
+/// Returns an address or key as errors may show it: what stands in front of an `@` may be a password.
+pub(crate) fn without_user(address: &str) -> String {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (&address[..scheme.len() + 3], rest),
+        None => ("", address),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}****@{host}"),
+        None => address.to_owned(),
+    }
+}
+
 /// A password, token or other text that never appears in `Debug` or `Display`.
 ///
 /// The text itself is had with [`Secret::expose`], so that every place that uses it can be searched for.
@@ -52,6 +64,18 @@ impl fmt::Display for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_front_of_an_at_sign_is_not_shown() {
+        for (address, shown) in [
+            ("https://user:s3cret@r.io/x", "https://****@r.io/x"),
+            ("user:s3cret@r.io", "****@r.io"),
+            ("https://r.io", "https://r.io"),
+            ("r.io:5000", "r.io:5000"),
+        ] {
+            assert_eq!(without_user(address), shown);
+        }
+    }
 
     #[test]
     fn neither_form_of_text_shows_a_secret() {
