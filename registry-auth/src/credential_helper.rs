@@ -2,9 +2,10 @@
 
 use std::io;
 
-use serde_json::{Map, Value};
-
-use crate::{credential::Credential, docker_auth::field};
+use crate::{
+    credential::Credential,
+    go_json::{GoObject, GoValue, tolerable},
+};
 
 /// Starts credential helper programs.
 ///
@@ -117,14 +118,15 @@ fn shown(text: &str) -> String {
 }
 
 fn read_answer(bytes: &[u8]) -> Option<Credential> {
-    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Option<Map<String, Value>>>();
-    // To Go `null` is a credential without fields.
-    let answer = values.next()?.ok()?.unwrap_or_default();
-    let text = |name| match field(&answer, name) {
-        None | Some(Value::Null) => Some(""),
-        Some(value) => value.as_str(),
+    let json = tolerable(bytes);
+    let mut values = serde_json::Deserializer::from_slice(&json).into_iter::<GoValue>();
+    let answer = match values.next()?.ok()? {
+        GoValue::Object(answer) => answer,
+        // To Go it is a credential without fields.
+        GoValue::Null => GoObject::default(),
+        _ => return None,
     };
-    let (user, secret) = (text("Username")?, text("Secret")?);
+    let (user, secret) = (answer.text("Username")?, answer.text("Secret")?);
     Some(if user == "<token>" {
         Credential::identity_token(secret)
     } else {

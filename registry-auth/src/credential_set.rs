@@ -3,13 +3,12 @@
 use std::{collections::BTreeMap, fmt, fmt::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value};
 
 use crate::{
     credential::{Credential, CredentialKind},
-    docker_auth::{EntryProblem, decode_kpack_entry, field},
+    docker_auth::{EntryProblem, decode_kpack_entry},
     docker_config::DOCKER_HUB_KEY,
-    go_json::{go_text, object},
+    go_json::{GoValue, go_text, object},
     go_url::GoUrl,
     host::DOCKER_HUB,
     keychain::{Keychain, KeychainError},
@@ -40,7 +39,7 @@ impl CredentialSet {
     /// When it is not that, or an entry's `auth` can't be decoded.
     pub fn from_dockercfg(bytes: &[u8]) -> Result<Self, CredentialSetError> {
         let root = object(bytes).map_err(CredentialSetError::Json)?;
-        Self::from_entries(&root.unwrap_or_default())
+        Self::from_entries(root.unwrap_or_default().as_map())
     }
 
     /// Reads a `.dockerconfigjson`: the entries of its `auths`; everything else in it is ignored.
@@ -49,22 +48,19 @@ impl CredentialSet {
     /// As [`CredentialSet::from_dockercfg`].
     pub fn from_dockerconfigjson(bytes: &[u8]) -> Result<Self, CredentialSetError> {
         let root = object(bytes).map_err(CredentialSetError::Json)?;
-        match field(&root.unwrap_or_default(), "auths") {
-            None | Some(Value::Null) => Ok(Self::new()),
-            Some(Value::Object(entries)) => Self::from_entries(entries),
-            Some(_) => Err(CredentialSetError::Auths),
-        }
+        let root = root.unwrap_or_default();
+        Self::from_entries(root.map("auths").ok_or(CredentialSetError::Auths)?)
     }
 
-    fn from_entries(entries: &Map<String, Value>) -> Result<Self, CredentialSetError> {
-        let decode = |(key, entry): (&String, &Value)| match decode_kpack_entry(entry) {
-            Ok(credential) => Ok((key.clone(), credential)),
+    fn from_entries(entries: BTreeMap<&str, &GoValue>) -> Result<Self, CredentialSetError> {
+        let decode = |(key, entry): (&str, &GoValue)| match decode_kpack_entry(entry) {
+            Ok(credential) => Ok((key.to_owned(), credential)),
             Err(source) => Err(CredentialSetError::Entry {
                 key: without_user(key),
                 source,
             }),
         };
-        let entries = entries.iter().map(decode).collect::<Result<_, _>>()?;
+        let entries = entries.into_iter().map(decode).collect::<Result<_, _>>()?;
         Ok(Self { entries })
     }
 

@@ -4,9 +4,8 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde_json::{Map, Value};
 
-use crate::credential::Credential;
+use crate::{credential::Credential, go_json::GoValue};
 
 const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
 const PADDED: GeneralPurpose = GeneralPurpose::new(
@@ -36,12 +35,6 @@ pub enum EntryProblem {
     NoUser,
 }
 
-/// Finds a field as Go's JSON decoder does: by its exact name, else in any case of letters.
-pub(crate) fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let other = || object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-    object.get(name).or_else(|| other().map(|(_, value)| value))
-}
-
 /// The texts of one entry, before `auth` is looked into.
 #[derive(Default)]
 struct Fields<'a> {
@@ -52,17 +45,13 @@ struct Fields<'a> {
     registry: &'a str,
 }
 
-fn fields(entry: &Value) -> Result<Fields<'_>, EntryProblem> {
+fn fields(entry: &GoValue) -> Result<Fields<'_>, EntryProblem> {
     let object = match entry {
-        Value::Null => return Ok(Fields::default()),
-        Value::Object(object) => object,
+        GoValue::Null => return Ok(Fields::default()),
+        GoValue::Object(object) => object,
         _ => return Err(EntryProblem::Shape),
     };
-    let text = |name| match field(object, name) {
-        None | Some(Value::Null) => Ok(""),
-        Some(Value::String(text)) => Ok(text.as_str()),
-        Some(_) => Err(EntryProblem::Shape),
-    };
+    let text = |name| object.text(name).ok_or(EntryProblem::Shape);
     Ok(Fields {
         auth: text("auth")?,
         user: text("username")?,
@@ -79,7 +68,7 @@ fn assemble(fields: &Fields<'_>, user: &str, password: &str) -> Credential {
 }
 
 /// Decodes an entry as docker does: padded base64, a user name that is not empty, NULs around the password cut.
-pub(crate) fn decode_entry(entry: &Value) -> Result<Credential, EntryProblem> {
+pub(crate) fn decode_entry(entry: &GoValue) -> Result<Credential, EntryProblem> {
     let fields = fields(entry)?;
     if fields.auth.is_empty() {
         return Ok(assemble(&fields, fields.user, fields.password));
@@ -93,7 +82,7 @@ pub(crate) fn decode_entry(entry: &Value) -> Result<Credential, EntryProblem> {
 
 /// Decodes an entry as kpack does: base64 unpadded unless it ends in `=` (white space behind it aside), nothing
 /// trimmed. An `auth` with an empty user or password is kept as it is, to be sent so.
-pub(crate) fn decode_kpack_entry(entry: &Value) -> Result<Credential, EntryProblem> {
+pub(crate) fn decode_kpack_entry(entry: &GoValue) -> Result<Credential, EntryProblem> {
     let credential = decode_pull_entry(entry)?;
     if !credential.user().is_empty() && !credential.password().is_empty() {
         return Ok(credential);
@@ -102,7 +91,7 @@ pub(crate) fn decode_kpack_entry(entry: &Value) -> Result<Credential, EntryProbl
 }
 
 /// Decodes an entry as [`decode_kpack_entry`] does, without keeping `auth`: so are image pull secrets read.
-pub(crate) fn decode_pull_entry(entry: &Value) -> Result<Credential, EntryProblem> {
+pub(crate) fn decode_pull_entry(entry: &GoValue) -> Result<Credential, EntryProblem> {
     let fields = fields(entry)?;
     if fields.auth.is_empty() {
         return Ok(assemble(&fields, fields.user, fields.password));

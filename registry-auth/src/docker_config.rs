@@ -7,17 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value};
-
 use crate::{
     credential::{Credential, CredentialKind},
     credential_helper::{HelperRunner, ask_helper},
-    docker_auth::{EntryProblem, decode_entry, field},
-    go_json,
+    docker_auth::{EntryProblem, decode_entry},
+    go_json::{self, GoValue},
     go_url::GoUrl,
     host::RegistryHost,
     keychain::{Keychain, KeychainError},
     repository::Repository,
+    secret::without_user,
 };
 
 /// The key under which credentials of Docker Hub are kept.
@@ -57,33 +56,36 @@ impl DockerConfig {
         };
         // Docker reads the first value of the file only, and an empty file as no configuration.
         let json = go_json::tolerable(bytes);
-        let mut values = serde_json::Deserializer::from_slice(&json).into_iter::<Value>();
+        let mut values = serde_json::Deserializer::from_slice(&json).into_iter::<GoValue>();
         let root = match values.next() {
-            None | Some(Ok(Value::Null)) => return Ok(config),
-            Some(Ok(Value::Object(root))) => root,
+            None | Some(Ok(GoValue::Null)) => return Ok(config),
+            Some(Ok(GoValue::Object(root))) => root,
             Some(Ok(_)) => return Err(DockerConfigError::Shape("the file is not an object")),
             Some(Err(source)) => return Err(DockerConfigError::Json(source)),
         };
-        for (key, entry) in object(&root, "auths")? {
+        let auths = root
+            .map("auths")
+            .ok_or(DockerConfigError::Shape("auths is not an object"))?;
+        for (key, entry) in auths {
             let credential = decode_entry(entry).map_err(|source| DockerConfigError::Entry {
-                key: key.clone(),
+                key: without_user(key),
                 source,
             })?;
-            config.auths.insert(key.clone(), credential);
+            config.auths.insert(key.to_owned(), credential);
         }
-        for (key, helper) in object(&root, "credHelpers")? {
+        let helpers = root.map("credHelpers");
+        for (key, helper) in helpers.ok_or(DockerConfigError::Shape("credHelpers is not an object"))? {
             let name = match helper {
-                Value::Null => "",
-                Value::String(name) => name,
+                GoValue::Null => "",
+                GoValue::Text(name) => name,
                 _ => return Err(DockerConfigError::Shape("a value of credHelpers is not a text")),
             };
-            config.helpers.insert(key.clone(), name.to_owned());
+            config.helpers.insert(key.to_owned(), name.to_owned());
         }
-        match field(&root, "credsStore") {
-            None | Some(Value::Null) => {}
-            Some(Value::String(name)) => config.store.clone_from(name),
-            Some(_) => return Err(DockerConfigError::Shape("credsStore is not a text")),
-        }
+        let store = root.text("credsStore");
+        store
+            .ok_or(DockerConfigError::Shape("credsStore is not a text"))?
+            .clone_into(&mut config.store);
         Ok(config)
     }
 
@@ -187,31 +189,18 @@ fn host_of(key: &str) -> String {
     }
 }
 
-fn object<'a>(
-    root: &'a Map<String, Value>,
-    name: &'static str,
-) -> Result<Vec<(&'a String, &'a Value)>, DockerConfigError> {
-    match field(root, name) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Object(map)) => Ok(map.iter().collect()),
-        Some(_) => Err(DockerConfigError::Shape(match name {
-            "auths" => "auths is not an object",
-            _ => "credHelpers is not an object",
-        })),
-    }
-}
-
 fn read_auth_config(text: &str) -> Option<BTreeMap<String, Credential>> {
     let root = go_json::object(text.as_bytes()).ok()??;
-    if root.keys().any(|key| !key.eq_ignore_ascii_case("auths")) {
+    if !root.has_only("auths") {
         return None;
     }
     let mut found = BTreeMap::new();
-    for (key, entry) in field(&root, "auths")?.as_object()? {
-        if entry.as_object()?.keys().any(|key| !key.eq_ignore_ascii_case("auth")) {
-            return None;
+    for (key, entry) in root.map("auths")? {
+        match entry {
+            GoValue::Object(object) if object.has_only("auth") => {}
+            _ => return None,
         }
-        found.insert(key.clone(), decode_entry(entry).ok()?);
+        found.insert(key.to_owned(), decode_entry(entry).ok()?);
     }
     Some(found)
 }

@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_json::Value;
-
 use crate::{
     credential::Credential,
-    go_json::{go_text, object},
+    go_json::{GoValue, go_text, object},
     host::RegistryHost,
     keychain::{Keychain, KeychainError},
     repository::Repository,
@@ -51,13 +49,13 @@ impl EnvKeychain {
         let unreadable = |problem: &str| KeychainError::new(NAME, format!("failed to parse {NAME} value: {problem}"));
         let root = object(text.as_bytes()).map_err(|_| unreadable("it is not a JSON object"))?;
         let mut headers = BTreeMap::new();
-        for (key, value) in root.unwrap_or_default() {
+        for (key, value) in root.unwrap_or_default().as_map() {
             let header = match value {
-                Value::Null => String::new(),
-                Value::String(header) => header,
+                GoValue::Null => "",
+                GoValue::Text(header) => header,
                 _ => return Err(unreadable(&format!("the value of {key:?} is not a text"))),
             };
-            headers.insert(host_of(&key).to_owned(), Secret::new(header));
+            headers.insert(host_of(key).to_owned(), Secret::new(header));
         }
         Ok(Self { headers })
     }

@@ -2,13 +2,11 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use crate::{
     credential::Credential,
     credential_set::CredentialSetError,
-    docker_auth::{decode_pull_entry, field},
-    go_json::object,
+    docker_auth::decode_pull_entry,
+    go_json::{GoValue, object},
     go_url::GoUrl,
     keychain::{Keychain, KeychainError},
     kubernetes_secret::{DOCKER_CFG, DOCKER_CONFIG_JSON, KubernetesSecret},
@@ -73,16 +71,15 @@ fn read(secret: &KubernetesSecret) -> Result<Vec<(String, Credential)>, Credenti
         return Ok(Vec::new());
     }
     let root = object(data).map_err(CredentialSetError::Json)?.unwrap_or_default();
-    let entries = match field(&root, "auths").filter(|_| nested) {
-        Some(Value::Object(entries)) => entries.clone(),
-        Some(Value::Null) | None if nested => Map::new(),
-        Some(_) => return Err(CredentialSetError::Auths),
-        None => root,
+    let entries = if nested {
+        root.map("auths").ok_or(CredentialSetError::Auths)?
+    } else {
+        root.as_map()
     };
-    let decode = |(key, entry): (String, Value)| match decode_pull_entry(&entry) {
-        Ok(credential) => Ok((key, credential)),
+    let decode = |(key, entry): (&str, &GoValue)| match decode_pull_entry(entry) {
+        Ok(credential) => Ok((key.to_owned(), credential)),
         Err(source) => Err(CredentialSetError::Entry {
-            key: without_user(&key),
+            key: without_user(key),
             source,
         }),
     };

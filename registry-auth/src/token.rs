@@ -9,11 +9,11 @@ use http::{
     Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     credential::{Credential, CredentialKind},
-    docker_auth::field,
+    go_json::{object, tolerable},
     origin::{Realm, RealmError, RealmProblem},
     scope::ScopeSet,
     secret::Secret,
@@ -182,12 +182,11 @@ pub fn parse_token(realm: &Realm, answer: &Response<Vec<u8>>, received_at: Syste
         realm: server(),
         problem,
     };
-    let fields: Map<String, Value> =
-        serde_json::from_slice(answer.body()).map_err(|_| unreadable("it is not a JSON object"))?;
-    let text = |name: &str| match field(&fields, name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Some(_) => Err(unreadable("a token in it is not a text")),
+    let fields = object(answer.body()).ok().flatten();
+    let fields = fields.ok_or_else(|| unreadable("it is not a JSON object"))?;
+    let text = |name: &str| match fields.text(name) {
+        Some(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        None => Err(unreadable("a token in it is not a text")),
     };
     let (token, access, refresh) = (text("token")?, text("access_token")?, text("refresh_token")?);
     let Some(token) = access.or(token) else {
@@ -196,15 +195,12 @@ pub fn parse_token(realm: &Realm, answer: &Response<Vec<u8>>, received_at: Syste
     if HeaderValue::from_str(token).is_err() {
         return Err(unreadable("the token has characters that no header may have"));
     }
-    let seconds = fields
-        .get("expires_in")
-        .and_then(Value::as_u64)
-        .filter(|seconds| *seconds > 0);
+    let seconds = fields.number("expires_in").filter(|seconds| *seconds > 0);
     // A year is as good as forever, and no clock overflows.
     let lifetime = Duration::from_secs(seconds.unwrap_or(60).min(31_536_000));
     Ok(Token {
         secret: Secret::new(token),
-        refresh: refresh.map(|token| Secret::from(token.as_str())),
+        refresh: refresh.map(Secret::from),
         expires_at: received_at + lifetime,
     })
 }
@@ -212,7 +208,7 @@ pub fn parse_token(realm: &Realm, answer: &Response<Vec<u8>>, received_at: Syste
 /// Takes the message out of an error answer: the registry's error list, or `details`, or the text's first line.
 fn details(body: &[u8]) -> String {
     let body = &body[..body.len().min(16 << 10)];
-    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let json: Option<Value> = serde_json::from_slice(&tolerable(body)).ok();
     let message = |value: &Value| {
         let first = value.get("errors").and_then(|errors| errors.get(0));
         let message = first.and_then(|error| error.get("message").or_else(|| error.get("code")));
