@@ -76,7 +76,8 @@ impl Kind {
         }
     }
 
-    fn path(self, namespace: &str, name: Option<&str>) -> String {
+    /// The path of all objects of the kind: in a namespace, or everywhere.
+    fn path(self, namespace: &str) -> String {
         let root = if self.api_version == "v1" {
             "/api/v1".to_owned()
         } else {
@@ -86,11 +87,37 @@ impl Kind {
         if self.namespaced && !namespace.is_empty() {
             path += &format!("/namespaces/{}", escape(namespace));
         }
-        path += &format!("/{}", self.plural);
-        if let Some(name) = name {
-            path += &format!("/{}", escape(name));
-        }
-        path
+        path + &format!("/{}", self.plural)
+    }
+
+    /// The path of one object.
+    ///
+    /// # Errors
+    /// When the name would make it the path of something else: an empty one that of all objects.
+    fn path_of(self, namespace: &str, name: &str) -> anyhow::Result<String> {
+        check_name(name)?;
+        Ok(format!("{}/{}", self.path(namespace), escape(name)))
+    }
+}
+
+/// Refuses what is no part of a path, in the words of the API's own clients.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let problems: Vec<_> = match name {
+        "" => bail!("resource name may not be empty"),
+        "." | ".." => vec![format!("may not be '{name}'")],
+        _ => ["/", "%"]
+            .into_iter()
+            .filter(|part| name.contains(part))
+            .map(|part| format!("may not contain '{part}'"))
+            .collect(),
+    };
+    match problems.is_empty() {
+        true => Ok(()),
+        false => bail!(
+            "invalid resource name {}: [{}]",
+            cnb_order::go_quoted(name),
+            problems.join(" ")
+        ),
     }
 }
 
@@ -178,7 +205,7 @@ impl Cluster {
 
     /// Reads an object; `None` when it is not there.
     pub(crate) fn find(&self, kind: Kind, namespace: &str, name: &str) -> anyhow::Result<Option<Value>> {
-        match self.call("GET", &kind.path(namespace, Some(name)), None)? {
+        match self.call("GET", &kind.path_of(namespace, name)?, None)? {
             (404, status) if status["reason"] == "NotFound" || status["kind"] == "Status" => Ok(None),
             answer => accept(answer).map(Some),
         }
@@ -200,7 +227,7 @@ impl Cluster {
 
     /// Lists the objects of a namespace (of all, when it is empty) that a query selects.
     pub(crate) fn list_by(&self, kind: Kind, namespace: &str, query: &str) -> anyhow::Result<Vec<Value>> {
-        let mut path = kind.path(namespace, None);
+        let mut path = kind.path(namespace);
         if !query.is_empty() {
             path += &format!("?{query}");
         }
@@ -213,12 +240,12 @@ impl Cluster {
 
     /// Creates an object, which carries its own apiVersion, kind and metadata.
     pub(crate) fn create(&self, kind: Kind, namespace: &str, object: &Value) -> anyhow::Result<Value> {
-        accept(self.call("POST", &kind.path(namespace, None), Some(("application/json", object)))?)
+        accept(self.call("POST", &kind.path(namespace), Some(("application/json", object)))?)
     }
 
     /// Sends a JSON merge patch.
     pub(crate) fn patch(&self, kind: Kind, namespace: &str, name: &str, patch: &Value) -> anyhow::Result<Value> {
-        let path = kind.path(namespace, Some(name));
+        let path = kind.path_of(namespace, name)?;
         accept(self.call("PATCH", &path, Some(("application/merge-patch+json", patch)))?)
     }
 
@@ -227,7 +254,7 @@ impl Cluster {
         let body = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
         match self.call(
             "DELETE",
-            &kind.path(namespace, Some(name)),
+            &kind.path_of(namespace, name)?,
             Some(("application/json", &body)),
         )? {
             (404, _) => Err(kind.not_found(name)),
@@ -243,7 +270,7 @@ impl Cluster {
         query: &str,
         version: Option<&str>,
     ) -> anyhow::Result<Watch> {
-        let mut path = format!("{}?watch=true", kind.path(namespace, None));
+        let mut path = format!("{}?watch=true", kind.path(namespace));
         if !query.is_empty() {
             path += &format!("&{query}");
         }
@@ -263,7 +290,7 @@ impl Cluster {
     ) -> anyhow::Result<impl Read> {
         let path = format!(
             "{}/log?container={}&follow=true&timestamps={timestamps}",
-            POD.path(namespace, Some(pod)),
+            POD.path_of(namespace, pod)?,
             escape(container)
         );
         self.stream(&path)
@@ -397,10 +424,54 @@ mod tests {
     #[test]
     fn paths_are_those_of_the_api() {
         assert_eq!(
-            IMAGE.path("demo", Some("a")),
+            IMAGE.path_of("demo", "a").expect("a name"),
             "/apis/kpack.io/v1alpha2/namespaces/demo/images/a"
         );
-        assert_eq!(CLUSTER_STORE.path("", None), "/apis/kpack.io/v1alpha2/clusterstores");
-        assert_eq!(POD.path("", None), "/api/v1/pods");
+        assert_eq!(CLUSTER_STORE.path(""), "/apis/kpack.io/v1alpha2/clusterstores");
+        assert_eq!(POD.path(""), "/api/v1/pods");
+    }
+
+    #[test]
+    fn a_name_that_would_lead_to_another_path_is_refused() {
+        for (name, words) in [
+            ("", "resource name may not be empty"),
+            (".", "invalid resource name \".\": [may not be '.']"),
+            ("..", "invalid resource name \"..\": [may not be '..']"),
+            (
+                "%/",
+                "invalid resource name \"%/\": [may not contain '/' may not contain '%']",
+            ),
+        ] {
+            let error = CLUSTER_STORE.path_of("", name).expect_err(name);
+            assert_eq!(error.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_about_an_object_without_a_name() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("it is a socket");
+        let address = listener.local_addr().expect("it is bound");
+        let cluster = Cluster {
+            agent: ureq::Agent::new_with_defaults(),
+            connection: Connection {
+                server: format!("http://{address}"),
+                ..Connection::default()
+            },
+        };
+        for error in [
+            cluster.find(IMAGE, "demo", "").err(),
+            cluster.get(IMAGE, "demo", "").err(),
+            cluster.patch(IMAGE, "demo", "", &json!({})).err(),
+            cluster.delete(IMAGE, "demo", "").err(),
+            cluster.logs("demo", "", "build", false).err(),
+        ] {
+            assert_eq!(
+                error.expect("it is refused").to_string(),
+                "resource name may not be empty"
+            );
+        }
+        let nobody = listener.accept().expect_err("nobody called");
+        assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
     }
 }

@@ -6,6 +6,7 @@
 
 mod case;
 mod forward;
+mod further;
 mod kubelet;
 mod normal;
 mod suite;
