@@ -23,6 +23,7 @@ pub(crate) struct Flags {
     filter: Vec<String>,
 }
 
+/// What an image must have one of: names as they are, reasons and states in lower case.
 enum Filter {
     Builder(Vec<String>),
     ClusterBuilder(Vec<String>),
@@ -34,20 +35,22 @@ impl Filter {
     fn parse(text: &str) -> anyhow::Result<Self> {
         let invalid = || anyhow!("invalid filter argument \"{text}\"");
         let (key, values) = text.split_once('=').ok_or_else(invalid)?;
-        let values: Vec<_> = values.split(',').map(str::to_lowercase).collect();
+        let names = || values.split(',').map(str::to_owned).collect();
+        let words = || values.split(',').map(str::to_lowercase).collect();
         match key {
-            "builder" => Ok(Self::Builder(values)),
-            "clusterbuilder" => Ok(Self::ClusterBuilder(values)),
-            "latest-reason" => Ok(Self::Reason(values)),
-            "ready" => Ok(Self::Ready(values)),
+            "builder" => Ok(Self::Builder(names())),
+            "clusterbuilder" => Ok(Self::ClusterBuilder(names())),
+            "latest-reason" => Ok(Self::Reason(words())),
+            "ready" => Ok(Self::Ready(words())),
             _ => Err(invalid()),
         }
     }
 
     fn accepts(&self, image: &Value) -> bool {
-        let has = |values: &[String], text: &str| values.contains(&text.to_lowercase());
+        let has = |words: &[String], text: &str| words.contains(&text.to_lowercase());
         let builder = |kind: &str, names: &[String]| {
-            text(image, "/spec/builder/kind") == kind && has(names, text(image, "/spec/builder/name"))
+            let name = text(image, "/spec/builder/name");
+            text(image, "/spec/builder/kind") == kind && names.iter().any(|wanted| wanted == name)
         };
         match self {
             Self::Builder(names) => builder("Builder", names),
@@ -89,4 +92,30 @@ pub(super) fn run(cluster: &Cluster, flags: &Flags) -> anyhow::Result<()> {
     }
     out(&table.render());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn builders_are_compared_with_case_and_reasons_and_states_without() {
+        let image = json!({
+            "spec": {"builder": {"kind": "ClusterBuilder", "name": "web"}},
+            "status": {"latestBuildReason": "COMMIT,STACK", "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        for (filter, accepted) in [
+            ("clusterbuilder=other,web", true),
+            ("clusterbuilder=Web", false),
+            ("builder=web", false),
+            ("latest-reason=Stack", true),
+            ("ready=TRUE", true),
+            ("ready=false", false),
+        ] {
+            let parsed = Filter::parse(filter).expect(filter);
+            assert_eq!(parsed.accepts(&image), accepted, "{filter}");
+        }
+    }
 }
