@@ -105,17 +105,22 @@ pub(crate) fn reasons(build: &Value) -> &str {
 
 fn find(cluster: &Cluster, chosen: &Chosen) -> anyhow::Result<Value> {
     let builds = of_image(cluster, cluster.namespace(&chosen.namespace.namespace), &chosen.image)?;
+    choose(builds, &chosen.build)
+}
+
+/// The build with a number; without one, the newest.
+fn choose(builds: Vec<Value>, wanted: &str) -> anyhow::Result<Value> {
     if builds.is_empty() {
         bail!("no builds found");
     }
-    if chosen.build.is_empty() {
+    if wanted.is_empty() {
         return builds.into_iter().next_back().ok_or_else(|| anyhow!("no builds found"));
     }
-    if chosen.build.parse::<u64>().is_err() {
-        bail!("build number should be an integer: {}", chosen.build);
+    if wanted.parse::<i64>().is_err() {
+        bail!("build number should be an integer: {wanted}");
     }
-    let found = builds.into_iter().find(|build| number(build) == chosen.build);
-    found.ok_or_else(|| anyhow!("build \"{}\" not found", chosen.build))
+    let found = builds.into_iter().find(|build| number(build) == wanted);
+    found.ok_or_else(|| anyhow!("build \"{wanted}\" not found"))
 }
 
 fn state(build: &Value) -> &'static str {
@@ -238,5 +243,28 @@ fn source(build: &Value) -> Block {
             .pair("Url", text(source, "/blob/url"))
     } else {
         Block::new().pair("Source", "Local Source")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn any_integer_asks_for_a_build_and_what_is_none_is_refused_as_such() {
+        let build = |number: &str| json!({"metadata": {"labels": {"image.kpack.io/buildNumber": number}}});
+        for (wanted, answer) in [
+            ("", "2"),
+            ("1", "1"),
+            ("-1", "build \"-1\" not found"),
+            ("99", "build \"99\" not found"),
+            ("1.0", "build number should be an integer: 1.0"),
+        ] {
+            let chosen = choose(vec![build("1"), build("2")], wanted);
+            let said = chosen.map_or_else(|error| error.to_string(), |build| number(&build).to_owned());
+            assert_eq!(said, answer);
+        }
     }
 }

@@ -227,7 +227,7 @@ fn set_limits(spec: &mut Value, flags: &Common) -> anyhow::Result<()> {
         ("failedBuildHistoryLimit", &flags.failed_build_history_limit),
     ] {
         let Some(limit) = limit else { continue };
-        let limit = limit.parse::<u32>().ok().filter(|limit| *limit > 0);
+        let limit = limit.parse::<i64>().ok().filter(|limit| *limit > 0);
         spec[field] = json!(limit.ok_or_else(|| anyhow!("must provide a valid build history limit > 0"))?);
     }
     Ok(())
@@ -296,5 +296,18 @@ mod tests {
         }
         let smaller = patched("--cache-size 1000M").expect_err("a cache never shrinks");
         assert_eq!(smaller, "cache size cannot be decreased, current: 2G, requested: 1G");
+    }
+
+    #[test]
+    fn a_history_limit_is_any_whole_number_above_zero_that_the_api_can_hold() {
+        let limits = "--success-build-history-limit 5000000000 --failed-build-history-limit 9223372036854775807";
+        let image = patched(limits).expect("these are limits");
+        assert_eq!(image["spec"]["successBuildHistoryLimit"], 5_000_000_000_i64);
+        assert_eq!(image["spec"]["failedBuildHistoryLimit"], i64::MAX);
+        for limit in ["0", "-1", "1.5", "9223372036854775808"] {
+            let flags = format!("--success-build-history-limit={limit}");
+            let error = patched(&flags).expect_err(limit);
+            assert_eq!(error, "must provide a valid build history limit > 0");
+        }
     }
 }
