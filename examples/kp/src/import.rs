@@ -163,13 +163,8 @@ impl Import<'_> {
         if images.is_empty() {
             anyhow::bail!("At least one buildpackage must be provided");
         }
-        let mut object = store::empty(&described.name, self.settings);
-        for image in &images {
-            let image = self
-                .registries
-                .relocate(self.printer, &self.registries.find(image)?, self.repository)?;
-            store::put(&mut object, &image);
-        }
+        let images = store::relocate_all(self.printer, &self.registries, &images, self.repository)?;
+        let mut object = store::holding(&described.name, self.settings, &images);
         remember_as_applied(&mut object)?;
         Ok(object)
     }

@@ -102,18 +102,27 @@ fn create_store(cluster: &Cluster, packages: &Packages) -> anyhow::Result<()> {
     printer.step("Creating ClusterStore...");
     let settings = Settings::read(cluster);
     let (registries, repository) = packages.registries(&settings)?;
-    let mut object = empty(&packages.store, &settings);
-    for package in &packages.buildpackage {
-        let image = registries.relocate(&printer, &registries.find(package)?, repository)?;
-        put(&mut object, &image);
-    }
+    let images = relocate_all(&printer, &registries, &packages.buildpackage, repository)?;
+    let mut object = holding(&packages.store, &settings, &images);
     remember_as_applied(&mut object)?;
     create_ready(cluster, &printer, CLUSTER_STORE, &object)
 }
 
-/// A store that holds nothing yet.
-pub(crate) fn empty(name: &str, settings: &Settings) -> Value {
-    let spec = json!({"serviceAccountRef": settings.account_reference(), "sources": []});
+/// Relocates buildpackages, and returns where they are.
+pub(crate) fn relocate_all(
+    printer: &Printer,
+    registries: &Registries,
+    packages: &[String],
+    repository: &str,
+) -> anyhow::Result<Vec<String>> {
+    let relocate = |package: &String| registries.relocate(printer, &registries.find(package)?, repository);
+    packages.iter().map(relocate).collect()
+}
+
+/// A new store, which holds every image as often as it is given.
+pub(crate) fn holding(name: &str, settings: &Settings, images: &[String]) -> Value {
+    let sources: Vec<_> = images.iter().map(|image| json!({"image": image})).collect();
+    let spec = json!({"serviceAccountRef": settings.account_reference(), "sources": sources});
     new(CLUSTER_STORE, "", name, spec)
 }
 

@@ -1,7 +1,7 @@
 //! What was not recorded, in the same world.
 
 use kpack_engine::{Kind, Object, Resources};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -28,6 +28,11 @@ fn world() -> World {
 
 fn get(world: &World, kind: Kind, namespace: Option<&str>, name: &str) -> Object {
     world.store.get(kind, namespace, name).unwrap().unwrap()
+}
+
+fn sources(store: &Object) -> Vec<&str> {
+    let sources = store.pointer("/spec/sources").and_then(Value::as_array).unwrap();
+    sources.iter().map(|source| source["image"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -74,4 +79,22 @@ fn an_object_without_a_name_is_none_and_never_all() {
     }
     get(&world, Kind::Secret, Some("default"), "hub");
     get(&world, Kind::ClusterStore, None, "store");
+}
+
+#[test]
+fn a_new_store_holds_a_buildpackage_as_often_as_it_is_given_and_is_given_no_more_of_it() {
+    let world = world();
+    let web = "<registryhost>/fix/web:1.4.0";
+    let twice = ["-b", web, "-b", web];
+    kp(
+        &world,
+        &[&["clusterstore", "create", "store"][..], &twice].concat(),
+        true,
+    );
+    let (out, _) = kp(&world, &[&["clusterstore", "add", "store"][..], &twice].concat(), true);
+    assert!(out.ends_with("ClusterStore \"store\" updated (no change)\n"), "{out}");
+    let store = get(&world, Kind::ClusterStore, None, "store");
+    let sources = sources(&store);
+    assert_eq!(sources.len(), 2);
+    assert_eq!(sources[0], sources[1]);
 }
