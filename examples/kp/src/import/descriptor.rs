@@ -223,6 +223,7 @@ impl Descriptor {
 }
 
 /// The list, followed by a copy of the entry `default` that is called as defaults are; not when it is called so already.
+/// Another entry of that name stays where it is: what is saved last counts.
 fn with_default<T: Clone>(
     list: &[T],
     default: &str,
@@ -230,12 +231,11 @@ fn with_default<T: Clone>(
     rename: impl Fn(&mut T) -> String,
 ) -> Vec<T> {
     let mut list = list.to_vec();
-    if let Some(mut copy) = list.iter().find(|entry| name(entry) == default).cloned() {
-        rename(&mut copy);
-        if !list.iter().any(|entry| name(entry) == name(&copy)) {
-            list.push(copy);
-        }
-    }
+    let copy = list.iter().find(|entry| name(entry) == default).cloned();
+    list.extend(copy.and_then(|mut copy| {
+        let old = rename(&mut copy);
+        (old != *name(&copy)).then_some(copy)
+    }));
     list
 }
 
@@ -310,6 +310,37 @@ clusterLifecycles: [{name: default-lifecycle, image: reg.example/lifecycle}]
 clusterStores:
 ";
         assert_eq!(Descriptor::parse(text).expect("it is valid").lifecycles().len(), 1);
+    }
+
+    #[test]
+    fn a_default_follows_what_has_its_name_by_chance() {
+        let text = "
+apiVersion: kp.kpack.io/v1
+defaultClusterLifecycle: two
+defaultClusterStack: two
+defaultClusterBuilder: two
+clusterLifecycles: [{name: default-lifecycle, image: reg.example/other}, {name: two, image: reg.example/two}]
+clusterStacks:
+- {name: two, buildImage: {image: reg.example/two}, runImage: {image: reg.example/two}}
+- {name: default, buildImage: {image: reg.example/other}, runImage: {image: reg.example/other}}
+clusterBuilders: [{name: default, clusterStack: other}, {name: two, clusterStack: two}]
+";
+        let descriptor = Descriptor::parse(text).expect("it is valid");
+        let lifecycles = descriptor.lifecycles();
+        let lifecycles = lifecycles.iter().map(|entry| (&entry.name, &entry.image));
+        let stacks = descriptor.stacks();
+        let stacks = stacks.iter().map(|entry| (&entry.name, &entry.run_image.image));
+        let builders = descriptor.builders();
+        let builders = builders.iter().map(|entry| (&entry.name, &entry.cluster_stack));
+        for (list, default) in [
+            (lifecycles.collect::<Vec<_>>(), "default-lifecycle"),
+            (stacks.collect(), "default"),
+            (builders.collect(), "default"),
+        ] {
+            assert_eq!(list.len(), 3);
+            let (name, content) = list[2];
+            assert!(name == default && content.ends_with("two"), "{list:?}");
+        }
     }
 
     #[test]
