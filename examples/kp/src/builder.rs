@@ -85,8 +85,12 @@ fn order(flags: &Flags) -> anyhow::Result<Option<Value>> {
 fn read_order(file: &str) -> anyhow::Result<Value> {
     let text = read_file(file)?;
     let order: Value = serde_saphyr::from_str(&text).with_context(|| format!("the order file {file} is not YAML"))?;
-    let place = format!("the order file {file}");
-    check_order(&order, &place)?;
+    known_order(&order, &format!("the order file {file}"))
+}
+
+/// Returns an order as its type has it: without unknown keys, and without what means the same when it is left out.
+pub(crate) fn known_order(order: &Value, place: &str) -> anyhow::Result<Value> {
+    check_order(order, place)?;
     let groups = order.as_array().into_iter().flatten();
     let groups: Vec<OrderEntry> = groups
         .map(|group| match group {
@@ -100,7 +104,7 @@ fn read_order(file: &str) -> anyhow::Result<Value> {
 
 /// Checks that this is a list of groups, with versions that are texts. As in the reference, unknown keys are nothing,
 /// and a group may be empty.
-pub(crate) fn check_order(order: &Value, place: &str) -> anyhow::Result<()> {
+fn check_order(order: &Value, place: &str) -> anyhow::Result<()> {
     let wrong = match order {
         Value::Null | Value::Array(_) => None,
         Value::Object(_) => Some("object"),

@@ -69,9 +69,10 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         }
     }
     let objects = import.objects(&descriptor)?;
-    if !printer.is_dry_run() {
-        save::all(&cluster, &printer, &objects)?;
-    }
+    let objects = match printer.is_dry_run() {
+        true => objects,
+        false => save::all(&cluster, &printer, &objects)?,
+    };
     printer.objects(&objects)?;
     printer.result("Imported resources");
     Ok(())

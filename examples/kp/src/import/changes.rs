@@ -8,6 +8,7 @@ use super::{
     descriptor::{Builder, Descriptor, Named, Stack, Store},
 };
 use crate::{
+    builder::known_order,
     cluster::{CLUSTER_BUILDER, CLUSTER_BUILDPACK, CLUSTER_LIFECYCLE, CLUSTER_STACK, CLUSTER_STORE, Kind},
     relocate::Registries,
     resource::text,
@@ -127,14 +128,13 @@ impl Import<'_> {
 
     fn builder_diff(&self, builder: &Builder) -> anyhow::Result<String> {
         let shown = |stack: &str, store: &str, order: &Value| json!({"name": builder.name, "clusterStack": stack, "clusterStore": store, "order": order});
-        let old = self.existing(CLUSTER_BUILDER, &builder.name)?;
-        let old = old.map_or(Value::Null, |old| {
-            shown(
-                text(&old, "/spec/stack/name"),
-                text(&old, "/spec/store/name"),
-                &old["spec"]["order"],
-            )
-        });
+        let old = match self.existing(CLUSTER_BUILDER, &builder.name)? {
+            None => Value::Null,
+            Some(old) => {
+                let order = known_order(&old["spec"]["order"], &format!("ClusterBuilder '{}'", builder.name))?;
+                shown(text(&old, "/spec/stack/name"), text(&old, "/spec/store/name"), &order)
+            }
+        };
         Ok(diff(
             &old,
             &shown(&builder.cluster_stack, &builder.cluster_store, &builder.order),

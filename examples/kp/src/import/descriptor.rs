@@ -7,7 +7,7 @@ use registry_auth::Reference;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::builder::check_order;
+use crate::builder::known_order;
 
 const VERSIONS: [&str; 3] = ["kp.kpack.io/v1alpha1", "kp.kpack.io/v1alpha3", "kp.kpack.io/v1"];
 /// The name of what users get when they name none.
@@ -119,10 +119,7 @@ impl Descriptor {
             ),
         };
         for builder in &mut descriptor.cluster_builders {
-            check_order(&builder.order, &format!("builder '{}' of the descriptor", builder.name))?;
-            if builder.order.is_null() {
-                builder.order = Value::Array(Vec::new());
-            }
+            builder.order = known_order(&builder.order, &format!("builder '{}' of the descriptor", builder.name))?;
         }
         descriptor.check()?;
         Ok(descriptor)

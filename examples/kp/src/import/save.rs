@@ -13,9 +13,10 @@ use crate::{
     store,
 };
 
-/// Saves the objects in their order.
-pub(super) fn all(cluster: &Cluster, printer: &Printer, objects: &[Value]) -> anyhow::Result<()> {
+/// Saves the objects in their order, and returns what the server made of each.
+pub(super) fn all(cluster: &Cluster, printer: &Printer, objects: &[Value]) -> anyhow::Result<Vec<Value>> {
     let mut generations = BTreeMap::new();
+    let mut answers = Vec::new();
     for object in objects {
         let kind = kind(object);
         let saved = save(cluster, kind, object)?;
@@ -31,8 +32,9 @@ pub(super) fn all(cluster: &Cluster, printer: &Printer, objects: &[Value]) -> an
         })?;
         let generation = saved["metadata"]["generation"].as_i64().unwrap_or(0);
         generations.insert((kind.name, text(object, "/metadata/name").to_owned()), generation);
+        answers.push(saved);
     }
-    Ok(())
+    Ok(answers)
 }
 
 fn kind(object: &Value) -> Kind {

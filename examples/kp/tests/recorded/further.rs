@@ -1,5 +1,7 @@
 //! What was not recorded, in the same world.
 
+use std::fs;
+
 use kpack_engine::{Kind, Object, Resources};
 use serde_json::{Value, json};
 
@@ -34,6 +36,29 @@ fn sources(store: &Object) -> Vec<&str> {
     let sources = store.pointer("/spec/sources").and_then(Value::as_array).unwrap();
     sources.iter().map(|source| source["image"].as_str().unwrap()).collect()
 }
+
+const DESCRIPTOR: &str = r#"
+apiVersion: kp.kpack.io/v1
+clusterLifecycles: [{name: default-lifecycle, image: "<registryhost>/fix/lifecycle:1"}]
+clusterBuildpacks: [{name: extra, image: "<registryhost>/fix/extra:0.1.0"}]
+clusterStores:
+- name: store
+  sources: [{image: "<registryhost>/fix/web:1.4.0"}, {image: "<registryhost>/fix/web:1.4.0"}]
+clusterStacks:
+- name: base
+  buildImage: {image: "<registryhost>/fix/build:1"}
+  runImage: {image: "<registryhost>/fix/run:1"}
+clusterBuilders:
+- {name: empty, clusterStack: base, clusterStore: store}
+- name: web
+  clusterStack: base
+  clusterStore: store
+  order:
+  - group:
+    - {id: acme/web, version: "", optional: false, note: unknown}
+  - group:
+    - {kind: ClusterBuildpack, name: extra}
+"#;
 
 #[test]
 fn an_object_without_a_name_is_none_and_never_all() {
@@ -97,4 +122,30 @@ fn a_new_store_holds_a_buildpackage_as_often_as_it_is_given_and_is_given_no_more
     let sources = sources(&store);
     assert_eq!(sources.len(), 2);
     assert_eq!(sources[0], sources[1]);
+}
+
+#[test]
+fn an_import_prints_what_the_server_made_of_it_and_changes_nothing_the_second_time() {
+    let world = world();
+    fs::write(world.tmp().join("deps.yaml"), world.filled(DESCRIPTOR)).unwrap();
+    let (out, _) = kp(&world, &["import", "-f", "deps.yaml", "--output", "json"], true);
+    let printed: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let names: Vec<_> = printed.iter().map(|object| &object["metadata"]["name"]).collect();
+    assert_eq!(names, ["default-lifecycle", "extra", "store", "base", "empty", "web"]);
+    for object in &printed {
+        assert!(object["metadata"]["uid"].is_string(), "{object}");
+    }
+    assert_eq!(sources(&get(&world, Kind::ClusterStore, None, "store")).len(), 2);
+
+    let again = ["import", "-f", "deps.yaml", "--show-changes", "--force", "--dry-run"];
+    let (out, _) = kp(&world, &again, true);
+    let headings = [
+        "ClusterLifecycles",
+        "ClusterBuildpacks",
+        "ClusterStores",
+        "ClusterStacks",
+        "ClusterBuilders",
+    ];
+    let unchanged: String = headings.map(|heading| format!("{heading}\n\nNo Changes\n\n")).concat();
+    assert!(out.starts_with(&format!("Changes\n\n{unchanged}")), "{out}");
 }
