@@ -140,6 +140,7 @@ impl Origin {
             address,
             origin,
             credentials: related,
+            chosen_by_registry: !listed && !same_host,
         })
     }
 }
@@ -197,6 +198,7 @@ pub struct Realm {
     address: Uri,
     origin: Origin,
     credentials: bool,
+    chosen_by_registry: bool,
 }
 
 impl Realm {
@@ -213,6 +215,12 @@ impl Realm {
     /// Returns the origin of the registry that named it.
     pub fn registry(&self) -> &str {
         &self.registry
+    }
+
+    /// Returns whether it is another host, which the registry alone has chosen: then its name must lead into a private
+    /// network only if the registry's does.
+    pub fn is_chosen_by_registry(&self) -> bool {
+        self.chosen_by_registry
     }
 
     /// Returns whether it may see the registry's credentials; else it may only be asked anonymously.
@@ -317,6 +325,26 @@ mod tests {
             Ok(true),
             "one namespace"
         );
+    }
+
+    #[test]
+    fn other_hosts_are_chosen_by_the_registry_unless_they_are_listed() {
+        let policy = RealmPolicy {
+            trusted: vec!["sso.example.com".to_owned()],
+        };
+        for (realm, chosen) in [
+            ("https://auth.example.com/token", true),
+            ("https://auth.example.net/token", true),
+            ("https://reg.example.com:8443/token", false),
+            ("https://sso.example.com/token", false),
+        ] {
+            let checked = origin("https://reg.example.com").check_realm(realm, &policy);
+            assert_eq!(
+                checked.map(|realm| realm.is_chosen_by_registry()),
+                Ok(chosen),
+                "{realm}"
+            );
+        }
     }
 
     #[test]
