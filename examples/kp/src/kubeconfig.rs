@@ -9,6 +9,8 @@ use anyhow::{Context as _, anyhow, bail};
 use base64::Engine as _;
 use serde::Deserialize;
 
+use crate::exec_plugin::ExecPlugin;
+
 /// One server, the way in, and the namespace that commands use when none is named.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
@@ -68,6 +70,7 @@ struct User {
     client_certificate_data: Option<String>,
     client_key: Option<PathBuf>,
     client_key_data: Option<String>,
+    exec: Option<ExecPlugin>,
 }
 
 impl std::fmt::Debug for User {
@@ -118,6 +121,9 @@ impl File {
             anchor(&mut entry.user.token_file);
             anchor(&mut entry.user.client_certificate);
             anchor(&mut entry.user.client_key);
+            if let Some(plugin) = &mut entry.user.exec {
+                plugin.anchor(folder);
+            }
         }
         let [clusters, contexts, users] = entries;
         self.current_context = self.current_context.take().or(other.current_context);
@@ -138,7 +144,7 @@ impl File {
         let context = &self.contexts.as_deref().unwrap_or_default()[find(&self.contexts, &current, "context")?].context;
         let cluster = find(&self.clusters, &context.cluster, "cluster")?;
         let cluster = &self.clusters.as_deref().unwrap_or_default()[cluster].cluster;
-        let user = match find(&self.users, &context.user, "user") {
+        let mut user = match find(&self.users, &context.user, "user") {
             Ok(position) => self.users.as_deref().unwrap_or_default()[position].user.clone(),
             Err(_) if context.user.is_empty() => User::default(),
             Err(error) => return Err(error),
@@ -146,6 +152,7 @@ impl File {
         if cluster.server.is_empty() {
             bail!("cluster \"{}\" of the kubeconfig names no server", context.cluster);
         }
+        user.ask_program()?;
         Ok(Connection {
             server: cluster.server.trim_end_matches('/').to_owned(),
             authority: material(
@@ -165,6 +172,22 @@ impl File {
 }
 
 impl User {
+    /// Takes what is not written here from the program that is named for it.
+    fn ask_program(&mut self) -> anyhow::Result<()> {
+        let has_token = self.token.as_deref().is_some_and(|token| !token.is_empty()) || self.token_file.is_some();
+        let Some(plugin) = self.exec.as_ref().filter(|_| !has_token) else {
+            return Ok(());
+        };
+        let answer = plugin.ask()?;
+        let encode = |pem: String| base64::engine::general_purpose::STANDARD.encode(pem);
+        self.token = answer.token;
+        if let (Some(certificate), Some(key)) = (answer.client_certificate_data, answer.client_key_data) {
+            self.client_certificate_data = Some(encode(certificate));
+            self.client_key_data = Some(encode(key));
+        }
+        Ok(())
+    }
+
     fn authorization(&self) -> anyhow::Result<Option<String>> {
         if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
             return Ok(Some(format!("Bearer {token}")));
@@ -224,6 +247,20 @@ users: [{name: u, user: {token: secret}}]
         let connection = parse(SAMPLE).expect("the sample is valid");
         assert_eq!(connection.server, "https://127.0.0.1:6443");
         assert_eq!(connection.namespace, "demo");
+        assert_eq!(connection.authorization.as_deref(), Some("Bearer secret"));
+    }
+
+    #[test]
+    fn a_program_is_asked_for_the_token_that_is_not_written() {
+        let answer =
+            r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"asked"}}"#;
+        let exec = format!(
+            "exec: {{apiVersion: client.authentication.k8s.io/v1, command: echo, args: ['{answer}'], interactiveMode: Never}}"
+        );
+        let connection = parse(&SAMPLE.replace("token: secret", &exec)).expect("it answers");
+        assert_eq!(connection.authorization.as_deref(), Some("Bearer asked"));
+        let both = format!("token: secret, {exec}");
+        let connection = parse(&SAMPLE.replace("token: secret", &both)).expect("it is valid");
         assert_eq!(connection.authorization.as_deref(), Some("Bearer secret"));
     }
 

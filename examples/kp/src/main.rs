@@ -7,6 +7,7 @@ mod buildpack;
 mod cluster;
 mod completion;
 mod config;
+mod exec_plugin;
 mod files;
 mod image;
 mod import;
