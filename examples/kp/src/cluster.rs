@@ -330,7 +330,15 @@ impl Cluster {
             .limit(256 << 20)
             .read_to_string()
             .with_context(|| format!("cannot read the answer of {}", self.connection.server))?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+        let answer = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        // Of what it serves, it says in JSON that it is not there.
+        if status == 404 && !answer.is_object() && path.starts_with("/apis/kpack.io/") {
+            bail!(
+                "kpack.io group not found: is kpack installed in {}?",
+                self.connection.server
+            );
+        }
+        Ok((status, answer))
     }
 
     fn send(
@@ -380,7 +388,6 @@ fn accept((status, body): (u16, Value)) -> anyhow::Result<Value> {
         (None, Value::String(text)) if !text.trim().is_empty() => {
             bail!("the API server answered {status}: {}", text.trim())
         }
-        _ if status == 404 => bail!("the API server does not serve the group kpack.io"),
         _ => bail!("the API server answered {status}"),
     }
 }
@@ -447,18 +454,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn nothing_is_sent_about_an_object_without_a_name() {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        listener.set_nonblocking(true).expect("it is a socket");
+    /// A connection to whoever listens.
+    fn connected(listener: &std::net::TcpListener) -> Cluster {
         let address = listener.local_addr().expect("it is bound");
-        let cluster = Cluster {
-            agent: ureq::Agent::new_with_defaults(),
+        Cluster {
+            agent: ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .build()
+                .new_agent(),
             connection: Connection {
                 server: format!("http://{address}"),
                 ..Connection::default()
             },
-        };
+        }
+    }
+
+    #[test]
+    fn a_server_without_kpack_is_told_from_one_without_the_object() {
+        use std::io::Write as _;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let cluster = connected(&listener);
+        let answering = std::thread::spawn(move || {
+            let (mut caller, _) = listener.accept().expect("somebody calls");
+            let text = "404 page not found\n";
+            let head = format!(
+                "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close",
+                text.len()
+            );
+            let mut request = BufReader::new(caller.try_clone().expect("it is a socket")).lines();
+            while request
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            caller
+                .write_all(format!("{head}\r\n\r\n{text}").as_bytes())
+                .expect("it listens");
+        });
+        let error = cluster
+            .find(IMAGE, "demo", "a")
+            .expect_err("there is no kpack")
+            .to_string();
+        answering.join().expect("it answers");
+        assert!(error.starts_with("kpack.io group not found"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_sent_about_an_object_without_a_name() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("it is a socket");
+        let cluster = connected(&listener);
         for error in [
             cluster.find(IMAGE, "demo", "").err(),
             cluster.get(IMAGE, "demo", "").err(),
