@@ -136,19 +136,19 @@ impl Logger {
             Level::Warn => self.styled("Warning: ", "33;1"),
             Level::Error | Level::Fatal => self.styled("ERROR: ", "31;1"),
         };
-        let plain;
-        let text = if self.colour || !text.contains('\u{1b}') {
-            text
-        } else {
-            plain = without_colours(text);
-            &plain
-        };
         let end = if text.ends_with('\n') { "" } else { "\n" };
         self.write(format!("{prefix}{text}{end}").as_bytes());
     }
 
-    /// Passes the output of a buildpack on as it is.
+    /// Passes the output of a buildpack on; without colours, its sequences that control a terminal are left out.
     pub(crate) fn write(&self, bytes: &[u8]) {
+        let plain;
+        let bytes = if self.colour || !bytes.contains(&ESCAPE) {
+            bytes
+        } else {
+            plain = without_colours(bytes);
+            &plain
+        };
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody is left to tell when the log itself cannot be written.
         let _ = output.write_all(bytes).and_then(|()| output.flush());
@@ -162,22 +162,21 @@ impl Logger {
         }
     }
 }
-/// Removes the sequences that control a terminal, up to the letter or `@` that ends each of them.
-fn without_colours(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("\u{1b}[") {
-        let (before, sequence) = rest.split_at(at);
-        plain.push_str(before);
-        let parameters = sequence[2..].trim_start_matches(|c: char| matches!(c, '0'..='?'));
-        rest = if parameters.starts_with(|c: char| c.is_ascii_alphabetic() || c == '@') {
-            &parameters[1..]
-        } else {
-            plain.push_str(&sequence[..2]);
-            &sequence[2..]
-        };
+/// Begins a sequence that controls a terminal.
+const ESCAPE: u8 = 0x1b;
+
+/// Removes the sequences that control a terminal: each up to the letter or `@` that ends it, or without a `[` its two bytes.
+fn without_colours(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.iter();
+    while let Some(byte) = rest.next() {
+        if *byte != ESCAPE {
+            plain.push(*byte);
+        } else if rest.next() == Some(&b'[') {
+            rest.find(|byte| byte.is_ascii_alphabetic() || **byte == b'@');
+        }
     }
-    plain + rest
+    plain
 }
 
 #[cfg(test)]
@@ -190,10 +189,12 @@ mod tests {
             ("\u{1b}[2Kx", "x"),
             ("a\u{1b}[31;1mb\u{1b}[0mc", "abc"),
             ("\u{1b}[?25lx\u{1b}[1@y", "xy"),
-            ("\u{1b}[1", "\u{1b}[1"),
-            ("\u{1b}[12é", "\u{1b}[12é"),
+            ("a\u{1b}Xb", "ab"),
+            ("a\u{1b}[1", "a"),
+            ("a\u{1b}[12é b-", "a-"),
+            ("a\u{1b}", "a"),
         ] {
-            assert_eq!(without_colours(text), plain);
+            assert_eq!(without_colours(text.as_bytes()), plain.as_bytes());
         }
     }
 }
