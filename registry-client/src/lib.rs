@@ -51,6 +51,7 @@ mod limits;
 mod location;
 mod mirror;
 mod pace;
+mod patience;
 mod policy;
 mod progress;
 mod proxy;

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     cancellation::{self, Cancellation},
     clock::Clock,
+    patience,
 };
 
 /// Adds up the time that the other side took, and what was moved in it.
@@ -69,7 +70,10 @@ pub(crate) struct Paced<R> {
 impl<R: Read> Read for Paced<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let start = self.pace.now();
-        let count = cancellation::within(self.cancellation.as_ref(), || self.reader.read(buffer))?;
+        let (reader, cancellation) = (&mut self.reader, self.cancellation.as_ref());
+        let count = patience::reading(self.pace.window, || {
+            cancellation::within(cancellation, || reader.read(buffer))
+        })?;
         if count > 0 {
             self.pace.moved(start, count)?;
         }

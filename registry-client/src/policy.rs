@@ -29,7 +29,8 @@ pub struct HttpPolicy {
     pub user_agent: String,
     /// How long looking up a name, connecting and agreeing on TLS may take.
     pub connect_timeout: Duration,
-    /// How long a connection may stand still: waiting for an answer, or in the middle of a body in either direction.
+    /// How long a connection may stand still: waiting for an answer, or in the middle of a body in either direction. What
+    /// comes of a body without a byte for whoever reads it is standing still, too.
     pub idle_timeout: Duration,
     /// The fewest bytes a second that a body must come or go with, averaged over each `idle_timeout` that is spent
     /// waiting for the other side. A slower server counts as one that does not answer.

@@ -1,4 +1,5 @@
-//! Connections that a [`Cancellation`](crate::Cancellation) closes while they are waited for.
+//! Connections that a [`Cancellation`](crate::Cancellation) closes while they are waited for, and that are waited for no
+//! longer than a step may take.
 
 use std::{
     fmt,
@@ -7,7 +8,7 @@ use std::{
 
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, ShutdownHandle, Transport};
 
-use crate::{cancellation, session::lock};
+use crate::{cancellation, patience, session::lock};
 
 /// Watches what the connectors in it make.
 #[derive(Debug)]
@@ -67,11 +68,11 @@ impl<T: Transport> Transport for WatchedTransport<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.watched(|transport| transport.transmit_output(amount, timeout))
+        self.watched(|transport| transport.transmit_output(amount, patience::limited(timeout)))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.watched(|transport| transport.await_input(timeout))
+        self.watched(|transport| transport.await_input(patience::limited(timeout)))
     }
 
     fn is_open(&mut self) -> bool {

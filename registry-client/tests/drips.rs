@@ -1,0 +1,127 @@
+//! Servers that send byte after byte of what nobody asked for: no step waits for them without end.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use registry_auth::{AnonymousKeychain, Digest, Reference, Repository};
+use registry_client::{Client, HttpErrorKind, HttpPolicy, Reason, RegistryError, RetryPolicy};
+
+/// What a drip below takes if nobody ends it.
+const LONG: Duration = Duration::from_secs(60);
+/// How long a connection may stand still here.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// A server that begins every answer with `head` and then sends `drop` again and again, with a pause after each.
+fn server(head: &'static str, drop: &'static str, pause: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let address = listener.local_addr().expect("it has an address").to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            // Until the client goes away.
+            thread::spawn(move || answer(&stream, head, drop, pause));
+        }
+    });
+    address
+}
+
+fn answer(mut stream: &TcpStream, head: &str, drop: &str, pause: Duration) -> io::Result<()> {
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    if lines.take_while(|line| !line.is_empty()).count() == 0 {
+        return Ok(());
+    }
+    stream.write_all(head.as_bytes())?;
+    let started = Instant::now();
+    while started.elapsed() < LONG {
+        stream.write_all(drop.as_bytes())?;
+        thread::sleep(pause);
+    }
+    Ok(())
+}
+
+/// Answers whose body gives nothing, however much is sent.
+const DRIPS: [(&str, &str, Duration); 3] = [
+    ("5\r\nbytes\r\n1;", "x", Duration::from_millis(50)),
+    ("5\r\nbytes\r\n0\r\nTrailer: ", "x", Duration::from_millis(50)),
+    ("5\r\nbytes\r\n0\r\n", "Trailer: x\r\n", Duration::ZERO),
+];
+
+fn start((head, drop, pause): (&str, &'static str, Duration)) -> String {
+    let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{head}");
+    server(head.leak(), drop, pause)
+}
+
+fn policy(host: &str) -> HttpPolicy {
+    HttpPolicy {
+        plain_http_hosts: vec![host.to_owned()],
+        retry: RetryPolicy::never(),
+        idle_timeout: PATIENCE,
+        ..HttpPolicy::default()
+    }
+}
+
+fn client(policy: HttpPolicy) -> Client {
+    Client::new(policy, Arc::new(AnonymousKeychain)).expect("the policy is good")
+}
+
+fn repository(host: &str) -> Repository {
+    format!("{host}/team/app").parse().expect("a repository")
+}
+
+fn read(client: &Client, host: &str) -> RegistryError {
+    let mut bytes = Vec::new();
+    let blob = client.blob(&repository(host), &Digest::from_sha256_bytes([0; 32]));
+    let error = blob
+        .expect("it begins")
+        .read_to_end(&mut bytes)
+        .expect_err("it does not end");
+    error.downcast().expect("it is a registry's error")
+}
+
+#[track_caller]
+fn assert_kind(error: &RegistryError, kind: HttpErrorKind) {
+    let found = match error.reason() {
+        Reason::Http(error) => Some(error.kind),
+        _ => None,
+    };
+    assert_eq!(found, Some(kind), "{error:?}");
+}
+
+#[test]
+fn a_body_that_gives_nothing_is_not_waited_for_longer_than_one_that_stands_still() {
+    thread::scope(|scope| {
+        for drip in DRIPS {
+            scope.spawn(move || {
+                let (host, started) = (start(drip), Instant::now());
+                let client = client(policy(&host));
+                assert_kind(&read(&client, &host), HttpErrorKind::Timeout);
+                let reference = Reference::tagged(&repository(&host), "v1").expect("a tag");
+                let error = client.manifest(&reference).expect_err("it does not end");
+                assert_kind(&error, HttpErrorKind::Timeout);
+                assert!(started.elapsed() < LONG / 2, "{drip:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_body_that_gives_nothing_ends_at_the_time_limit_of_the_operation() {
+    thread::scope(|scope| {
+        for drip in DRIPS {
+            scope.spawn(move || {
+                let (host, started) = (start(drip), Instant::now());
+                let policy = HttpPolicy {
+                    idle_timeout: LONG,
+                    ..policy(&host)
+                };
+                let client = client(policy).with_time_limit(PATIENCE);
+                assert_kind(&read(&client, &host), HttpErrorKind::Deadline);
+                assert!(started.elapsed() < LONG / 2, "{drip:?}");
+            });
+        }
+    });
+}
