@@ -10,7 +10,7 @@ use std::{
 
 use ureq::{
     Timeout,
-    unversioned::transport::{NextTimeout, time},
+    unversioned::transport::{ConnectionDetails, NextTimeout, time},
 };
 
 thread_local! {
@@ -34,6 +34,15 @@ fn until<T>(end: Option<Instant>, reason: Timeout, work: impl FnOnce() -> T) -> 
 pub(crate) fn reading<T>(limit: Duration, read: impl FnOnce() -> T) -> T {
     // Beyond the end of time there is no limit.
     until(Instant::now().checked_add(limit), Timeout::PerRead, read)
+}
+
+/// Makes a connection within the time that it may take altogether.
+pub(crate) fn connecting<T>(details: &ConnectionDetails<'_>, connect: impl FnOnce() -> T) -> T {
+    let end = match (details.now, details.timeout.after) {
+        (time::Instant::Exact(start), time::Duration::Exact(limit)) => start.checked_add(limit),
+        _ => None,
+    };
+    until(end, details.timeout.reason, connect)
 }
 
 /// Shortens a time limit to what is left of the step.

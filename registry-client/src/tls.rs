@@ -24,6 +24,7 @@ use ureq::unversioned::transport::{
 use crate::{
     host_policy::ClientCertificate,
     http_error::{HttpError, HttpErrorKind},
+    patience,
     session::lock,
 };
 
@@ -159,7 +160,8 @@ impl<In: Transport> Connector<In> for TlsConnector {
         let mut connection = ClientConnection::new(Arc::clone(&self.config), name)?;
         let mut socket = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);
-        connection.complete_io(&mut socket)?;
+        // Connecting has taken a part of the time.
+        patience::connecting(details, || connection.complete_io(&mut socket))?;
         if let (Some(shown), Ok(server)) = (connection.peer_certificates(), Origin::of(details.uri)) {
             let shown = shown.iter().map(|certificate| certificate.to_vec()).collect();
             lock(&self.shown).insert(format!("{}:{}", server.host(), server.port()), shown);

@@ -35,7 +35,7 @@ impl<In: Transport, C: Connector<In>> Connector<In> for Watching<C> {
                 register(handle)
             }),
         };
-        let transport = self.0.connect(&details, chained)?;
+        let transport = patience::connecting(&details, || self.0.connect(&details, chained))?;
         Ok(transport.map(|transport| WatchedTransport {
             transport,
             handle: lock(&handle).take(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use registry_auth::{AnonymousKeychain, Digest, Reference, Repository};
-use registry_client::{Client, HttpErrorKind, HttpPolicy, Reason, RegistryError, RetryPolicy};
+use registry_client::{Client, HttpErrorKind, HttpPolicy, ProxyPolicy, Reason, RegistryError, RetryPolicy};
 
 /// What a drip below takes if nobody ends it.
 const LONG: Duration = Duration::from_secs(60);
@@ -124,4 +124,27 @@ fn a_body_that_gives_nothing_ends_at_the_time_limit_of_the_operation() {
             });
         }
     });
+}
+
+#[test]
+fn a_proxy_whose_answer_drips_is_left_when_the_time_to_connect_or_that_of_the_operation_is_over() {
+    let proxy = server("HTTP/1.1 200 OK\r\nX-Drip: ", "x", Duration::from_millis(50));
+    let host = "registry.invalid:5000";
+    let limited = |connect_timeout| {
+        client(HttpPolicy {
+            proxy: ProxyPolicy {
+                http: Some(format!("http://{proxy}")),
+                ..ProxyPolicy::default()
+            },
+            connect_timeout,
+            ..policy(host)
+        })
+    };
+    let started = Instant::now();
+    let error = limited(PATIENCE).tags(&repository(host)).expect_err("it does not end");
+    assert_kind(&error, HttpErrorKind::Timeout);
+    let hasty = limited(LONG).with_time_limit(PATIENCE);
+    let error = hasty.tags(&repository(host)).expect_err("it does not end");
+    assert_kind(&error, HttpErrorKind::Deadline);
+    assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
 }
