@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use registry_auth::{
-    Challenge, Credential, CredentialKind, Exchange, Keychain, MAX_TOKEN_ANSWER, Origin, Realm, RealmPolicy,
-    Repository, ScopeSet, Secret, Token, TokenError, exchange_for, parse_token, token_request,
+    Challenge, Credential, CredentialKind, Exchange, MAX_TOKEN_ANSWER, Origin, Realm, RealmPolicy, ScopeSet, Secret,
+    Token, TokenError, exchange_for, parse_token, token_request,
 };
 
 use crate::{answer, body::Body, error::Reason, http_client::Http, http_client::origin_text, terms::RequestTerms};
@@ -14,7 +14,6 @@ use crate::{answer, body::Body, error::Reason, http_client::Http, http_client::o
 #[derive(Debug, Default)]
 pub(crate) struct Authorization {
     wanted: Option<Wanted>,
-    credentials: HashMap<Repository, Credential>,
     tokens: Vec<Held>,
     /// Refresh tokens, by the credential they were given for and the token server that gave them.
     refresh: HashMap<(Credential, Origin), Secret>,
@@ -49,6 +48,17 @@ pub(crate) struct Sent {
     pub(crate) header: Option<Secret>,
 }
 
+/// What a 401 means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// Another attempt may succeed.
+    Again,
+    /// The credential itself is refused.
+    Refused,
+    /// Another attempt is of no use.
+    Nothing,
+}
+
 impl Authorization {
     /// Makes a header's value that is not shown.
     pub(crate) fn value(header: &Secret) -> Result<HeaderValue, Reason> {
@@ -62,13 +72,12 @@ impl Authorization {
         &mut self,
         http: &Http,
         terms: &RequestTerms,
-        keychain: &dyn Keychain,
-        repository: &Repository,
+        credential: &Credential,
         scopes: &ScopeSet,
     ) -> Result<Option<Secret>, Reason> {
-        let credential = self.credential(keychain, repository)?;
-        if let Some(header) = registry_token(&credential) {
-            return Ok(Some(header));
+        if let CredentialKind::Registry(token) = credential.kind() {
+            // It needs no exchange.
+            return Ok(Some(Secret::new(format!("Bearer {}", token.expose()))));
         }
         match self.wanted.clone() {
             None | Some(Wanted::Other) => Ok(None),
@@ -81,18 +90,7 @@ impl Authorization {
                     service: service.as_deref(),
                     scopes,
                 };
-                match self.token(&ask, &credential) {
-                    Err(Reason::Token(TokenError::Refused { status, .. }))
-                        if matches!(status.as_u16(), 401 | 403) && self.renew(keychain, repository, &credential)? =>
-                    {
-                        let credential = self.credential(keychain, repository)?;
-                        match registry_token(&credential) {
-                            Some(header) => Ok(Some(header)),
-                            None => self.token(&ask, &credential).map(Some),
-                        }
-                    }
-                    other => other.map(Some),
-                }
+                self.token(&ask, credential).map(Some)
             }
         }
     }
@@ -136,50 +134,47 @@ impl Authorization {
         Ok(token)
     }
 
-    /// Takes in what a 401 asks for; `true` when another attempt may succeed.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a different thing, and there is one caller"
-    )]
+    /// Takes in what a 401 asks for.
     pub(crate) fn learn(
         &mut self,
-        keychain: &dyn Keychain,
-        repository: &Repository,
+        credential: &Credential,
         scopes: &mut ScopeSet,
         sent: &Sent,
         headers: &HeaderMap,
         origin: &Origin,
         policy: &RealmPolicy,
-    ) -> Result<bool, Reason> {
-        let credential = self.credential(keychain, repository)?;
+    ) -> Result<Learned, Reason> {
         let challenge = Challenge::pick(headers);
         match &challenge {
             Some(challenge) if challenge.scheme() == "basic" => {
                 self.wanted = Some(Wanted::Basic);
                 let header = credential.basic_authorization();
                 if header.is_some() && header == sent.header {
-                    return self.renew(keychain, repository, &credential);
+                    return Ok(Learned::Refused);
                 }
-                Ok(header.is_some())
+                Ok(match header {
+                    Some(_) => Learned::Again,
+                    None => Learned::Nothing,
+                })
             }
             Some(challenge) if challenge.scheme() == "bearer" => {
                 self.wanted = Some(bearer(challenge, origin, policy)?);
                 if matches!(credential.kind(), CredentialKind::Registry(_)) {
-                    return self.renew(keychain, repository, &credential);
+                    return Ok(Learned::Refused);
                 }
                 // The token that was just refused is of no more use, whatever it says about its life.
                 self.tokens
                     .retain(|held| Some(held.token.authorization()) != sent.header);
                 *scopes = scopes.union(&ScopeSet::parse(challenge.parameter("scope").unwrap_or_default()));
-                Ok(true)
+                Ok(Learned::Again)
             }
             // Some registries don't say what they want; a password is all that is left to try.
             _ if sent.header.is_none() && credential.basic_authorization().is_some() => {
                 self.wanted = Some(Wanted::Basic);
-                Ok(true)
+                Ok(Learned::Again)
             }
             Some(challenge) => Err(Reason::Challenge(challenge.scheme().chars().take(40).collect())),
-            None => Ok(false),
+            None => Ok(Learned::Nothing),
         }
     }
 
@@ -190,31 +185,6 @@ impl Authorization {
             "bearer" => bearer(&challenge, origin, policy).unwrap_or(Wanted::Other),
             _ => Wanted::Other,
         });
-    }
-
-    /// Asks the keychain again for a credential that was refused: some end after hours. `true` when it has another one.
-    fn renew(
-        &mut self,
-        keychain: &dyn Keychain,
-        repository: &Repository,
-        refused: &Credential,
-    ) -> Result<bool, Reason> {
-        if refused.is_anonymous() {
-            return Ok(false);
-        }
-        self.credentials.remove(repository);
-        let found = self.credential(keychain, repository)?;
-        Ok(!found.is_anonymous() && found != *refused)
-    }
-
-    /// Asks the keychain, once for each repository.
-    fn credential(&mut self, keychain: &dyn Keychain, repository: &Repository) -> Result<Credential, Reason> {
-        if let Some(credential) = self.credentials.get(repository) {
-            return Ok(credential.clone());
-        }
-        let found = keychain.find(repository).map_err(Reason::Keychain)?.unwrap_or_default();
-        self.credentials.insert(repository.clone(), found.clone());
-        Ok(found)
     }
 }
 
@@ -257,14 +227,6 @@ impl Ask<'_> {
             answer = ask(http, &terms, request(Exchange::Get)?)?;
         }
         parse_token(realm, &answer, received_at).map_err(Reason::Token)
-    }
-}
-
-/// Returns the header of a token that needs no exchange.
-fn registry_token(credential: &Credential) -> Option<Secret> {
-    match credential.kind() {
-        CredentialKind::Registry(token) => Some(Secret::new(format!("Bearer {}", token.expose()))),
-        _ => None,
     }
 }
 

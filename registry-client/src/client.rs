@@ -46,6 +46,9 @@ impl Client {
     /// Makes a client that asks `keychain` who it is at each registry: once for each repository, and again when what it
     /// gave is refused.
     ///
+    /// The keychain is asked on a thread of its own. It may take its time, as one that starts a program does: operations
+    /// end with their time limit all the same, and what it says later is kept for the next.
+    ///
     /// # Errors
     /// When a certificate or proxy of the policy is malformed.
     pub fn new(policy: HttpPolicy, keychain: Arc<dyn Keychain>) -> Result<Self, ClientError> {

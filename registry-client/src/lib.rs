@@ -38,6 +38,7 @@ mod body;
 mod cancellation;
 mod client;
 mod clock;
+mod credentials;
 mod descriptor;
 mod error;
 mod facts;

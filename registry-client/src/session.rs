@@ -8,13 +8,14 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
-use registry_auth::{Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet, Secret};
+use registry_auth::{Credential, Keychain, Origin, RegistryHost, Repository, Scheme, ScopeSet, Secret, TokenError};
 
 use crate::{
     answer,
-    authorization::{Authorization, Sent},
+    authorization::{Authorization, Learned, Sent},
     begun_uploads::BegunUploads,
     body::{AnswerBody, Body},
+    credentials::Credentials,
     error::{Operation, Reason, RegistryError},
     facts::Facts,
     http_client::{Http, redirect_of},
@@ -36,7 +37,7 @@ pub(crate) struct Session {
     pub(crate) terms: Terms,
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) facts: Arc<Facts>,
-    keychain: Arc<dyn Keychain>,
+    credentials: Arc<Credentials>,
     hosts: Arc<Mutex<HashMap<RegistryHost, Arc<Host>>>>,
     pub(crate) uploads: Arc<BegunUploads>,
 }
@@ -119,7 +120,7 @@ impl Session {
             terms: Terms::default(),
             mirrors: Arc::default(),
             facts: Arc::default(),
-            keychain,
+            credentials: Arc::new(Credentials::new(keychain)),
             hosts: Arc::default(),
             uploads: Arc::default(),
         }
@@ -311,12 +312,31 @@ impl Session {
         Err(Reason::Answer("there are ten redirects in a row".to_owned()))
     }
 
+    /// Returns the header to send; a credential that the token server refuses is looked for again.
     fn header(&self, host: &Host, call: &Call<'_>, scopes: &ScopeSet) -> Result<Option<Secret>, Reason> {
-        let mut authorization = self.lock_in_time(call, &host.authorization)?;
-        let terms = self.small_terms(call);
-        authorization.header(&self.http, &terms, &*self.keychain, call.repository, scopes)
+        let credential = self.credential(call)?;
+        match self.header_of(host, call, scopes, &credential) {
+            Err(Reason::Token(TokenError::Refused { status, .. }))
+                if matches!(status.as_u16(), 401 | 403) && self.renew(call, &credential)? =>
+            {
+                self.header_of(host, call, scopes, &self.credential(call)?)
+            }
+            other => other,
+        }
     }
 
+    fn header_of(
+        &self,
+        host: &Host,
+        call: &Call<'_>,
+        scopes: &ScopeSet,
+        credential: &Credential,
+    ) -> Result<Option<Secret>, Reason> {
+        let mut authorization = self.lock_in_time(call, &host.authorization)?;
+        authorization.header(&self.http, &self.small_terms(call), credential, scopes)
+    }
+
+    /// Takes in what a 401 asks for; `true` when another attempt may succeed.
     fn learn(
         &self,
         host: &Host,
@@ -326,18 +346,37 @@ impl Session {
         answer: &Response<AnswerBody>,
     ) -> Result<bool, Reason> {
         let origin = self.origin(host, call)?;
-        let mut authorization = self.lock_in_time(call, &host.authorization)?;
-        let keychain = &*self.keychain;
+        let credential = self.credential(call)?;
         let policy = &self.http.policy().realms;
-        authorization.learn(
-            keychain,
-            call.repository,
+        let learned = self.lock_in_time(call, &host.authorization)?.learn(
+            &credential,
             scopes,
             sent,
             answer.headers(),
             &origin,
             policy,
-        )
+        )?;
+        match learned {
+            Learned::Again => Ok(true),
+            Learned::Refused => self.renew(call, &credential),
+            Learned::Nothing => Ok(false),
+        }
+    }
+
+    /// Finds out who one is. Nothing is locked meanwhile that others need: the keychain may take its time.
+    fn credential(&self, call: &Call<'_>) -> Result<Credential, Reason> {
+        let clock = &*self.http.policy().clock;
+        self.credentials.find(call.repository, &self.small_terms(call), clock)
+    }
+
+    /// Asks the keychain again for a credential that was refused. `true` when it has another one.
+    fn renew(&self, call: &Call<'_>, refused: &Credential) -> Result<bool, Reason> {
+        if refused.is_anonymous() {
+            return Ok(false);
+        }
+        self.credentials.forget(call.repository, refused);
+        let found = self.credential(call)?;
+        Ok(!found.is_anonymous() && found != *refused)
     }
 
     /// Locks what another operation may keep while it asks a server, but waits no longer than this one may take.
