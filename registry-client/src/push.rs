@@ -26,22 +26,18 @@ use crate::{
 const BYTES: &str = "application/octet-stream";
 
 /// Asks whether a blob is there; returns its size if the registry tells it, and 0 if it does not.
+///
+/// A registry may lead elsewhere without a look at its storage, so that only the place at the end knows.
 pub(crate) fn exists(session: &Session, call: &Call<'_>, digest: &Digest) -> Result<Option<u64>, RegistryError> {
     session.run(
-        &call.direct(),
+        call,
         |root| build(Request::head(root.address(call.repository, &format!("blobs/{digest}"))?).body(Body::empty())),
         |_, answer| match answer.status() {
             StatusCode::OK => Ok(Some(answer::content_length(answer.headers()).unwrap_or(0))),
-            // Storage elsewhere: the registry would not lead there if it did not have the blob.
-            status if leads_elsewhere(status) => Ok(Some(0)),
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(answer::failure(answer)),
         },
     )
-}
-
-fn leads_elsewhere(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Starts an upload and returns where it goes on.

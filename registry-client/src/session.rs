@@ -58,8 +58,6 @@ pub(crate) struct Call<'a> {
     pub(crate) scopes: ScopeSet,
     /// Whether a failed request is sent again; else only a challenge is answered.
     pub(crate) retry: bool,
-    /// Whether redirects of reads are followed.
-    pub(crate) follow: bool,
     /// When it must be over.
     pub(crate) until: Option<SystemTime>,
 }
@@ -69,14 +67,6 @@ impl Call<'_> {
     pub(crate) fn once(&self) -> Self {
         Self {
             retry: false,
-            ..self.clone()
-        }
-    }
-
-    /// Makes the same call without following redirects.
-    pub(crate) fn direct(&self) -> Self {
-        Self {
-            follow: false,
             ..self.clone()
         }
     }
@@ -142,7 +132,6 @@ impl Session {
             operation,
             scopes: scopes.into(),
             retry: true,
-            follow: true,
             // Beyond the end of time there is no limit.
             until: limit.and_then(|limit| policy.clock.now().checked_add(limit)),
         }
@@ -297,7 +286,7 @@ impl Session {
             if sent.to_registry {
                 *self.lock_in_time(call, &host.scheme)? = Some(origin.scheme());
             }
-            let target = redirect_of(&answer).filter(|_| call.follow && matches!(method, Method::GET | Method::HEAD));
+            let target = redirect_of(&answer).filter(|_| matches!(method, Method::GET | Method::HEAD));
             let Some(target) = target else {
                 return Ok(Attempt { address, answer, sent });
             };

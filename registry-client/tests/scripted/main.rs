@@ -4,5 +4,6 @@ mod access;
 mod advisories;
 mod anything;
 mod places;
+mod presence;
 mod script;
 mod uploads;
