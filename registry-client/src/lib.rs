@@ -43,6 +43,7 @@ mod descriptor;
 mod error;
 mod facts;
 mod foreign;
+mod go_json;
 mod hashing;
 mod helper_programs;
 mod host_policy;

@@ -8,13 +8,14 @@ use http::{
 };
 use registry_auth::{Digest, RegistryHost, Repository, Scope, ScopeSet};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     answer::{self, MAX_MANIFEST},
     blob::build,
     body::Body,
     error::{Operation, Reason, RegistryError},
+    go_json::field,
     http_client::origin_text,
     location,
     session::{Call, Root, Session},
@@ -28,13 +29,6 @@ const MAX_PAGES: usize = 10_000;
 const MAX_NAMES: usize = 1_000_000;
 /// How many bytes of answers are read for one list at most.
 const MAX_BYTES: usize = 128 << 20;
-
-/// A list of tags or of repositories.
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default, alias = "repositories")]
-    tags: Option<Vec<String>>,
-}
 
 #[derive(Deserialize)]
 struct Index {
@@ -94,9 +88,8 @@ fn list(
                 }
                 let (parts, body) = answer.into_parts();
                 let bytes = answer::read_body(&origin_text(address), body, MAX_PAGE)?;
-                let page: Page = serde_json::from_slice(&bytes)
-                    .map_err(|_| Reason::Answer("the list is not the JSON of one".to_owned()))?;
-                let names = page.tags.unwrap_or_default();
+                let names =
+                    names(&bytes).ok_or_else(|| Reason::Answer("the list is not the JSON of one".to_owned()))?;
                 Ok((names, next_page(address, &parts.headers)?, bytes.len()))
             },
         )?;
@@ -111,6 +104,20 @@ fn list(
         }
     }
     Err(call.error(Reason::Answer("the list does not end".to_owned())))
+}
+
+/// Reads a list of tags or of repositories; `None` when it is not one. To Go `null` among them is an empty text, which
+/// names nothing and is left out.
+fn names(bytes: &[u8]) -> Option<Vec<String>> {
+    let page: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+    let names = match field(&page, "tags").or_else(|| field(&page, "repositories")) {
+        None | Some(Value::Null) => return Some(Vec::new()),
+        Some(names) => names.as_array()?.iter(),
+    };
+    names
+        .filter(|name| !name.is_null())
+        .map(|name| Some(name.as_str()?.to_owned()))
+        .collect()
 }
 
 /// Lists the manifests that refer to `subject`; where the registry can't tell, what clients have noted under a tag.
@@ -175,5 +182,29 @@ fn next_page(address: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, Reason> 
             address: location::without_query(target),
             problem: "it is another server's",
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_as_go_reads_it() {
+        for (json, expected) in [
+            (r#"{"name": "x", "tags": ["v1", "v2"]}"#, Some("v1 v2")),
+            (r#"{"Name": "x", "Tags": ["v1"]}"#, Some("v1")),
+            (r#"{"REPOSITORIES": ["team/app"]}"#, Some("team/app")),
+            (r#"{"tags": ["v1", null]}"#, Some("v1")),
+            (r#"{"tags": null}"#, Some("")),
+            ("{}", Some("")),
+            (r#"{"tags": [1]}"#, None),
+            (r#"{"tags": {}}"#, None),
+            ("[]", None),
+            ("", None),
+        ] {
+            let found = names(json.as_bytes()).map(|names| names.join(" "));
+            assert_eq!(found.as_deref(), expected, "{json}");
+        }
     }
 }
