@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     body::AnswerBody,
     error::{Reason, ServerError},
+    go_json::{field, tolerable},
     http_error::HttpError,
     retry_after::RetryAfter,
 };
@@ -38,12 +39,13 @@ pub(crate) fn failure(answer: Response<AnswerBody>) -> Reason {
 
 fn server_errors(headers: &HeaderMap, body: &[u8]) -> Vec<ServerError> {
     let clean = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(300).collect() };
-    let listed = match serde_json::from_slice::<Value>(body) {
-        Ok(json) => json.get("errors").and_then(Value::as_array).cloned(),
-        Err(_) => first_errors(body),
+    let json = tolerable(body);
+    let listed = match serde_json::from_slice::<Value>(&json) {
+        Ok(json) => member(&json, "errors").and_then(Value::as_array).cloned(),
+        Err(_) => first_errors(&json),
     };
     if let Some(errors) = listed {
-        let text = |error: &Value, name: &str| clean(error.get(name).and_then(Value::as_str).unwrap_or_default());
+        let text = |error: &Value, name: &str| clean(member(error, name).and_then(Value::as_str).unwrap_or_default());
         return errors
             .iter()
             .take(MOST_ERRORS)
@@ -69,10 +71,15 @@ fn server_errors(headers: &HeaderMap, body: &[u8]) -> Vec<ServerError> {
     error.into_iter().collect()
 }
 
+fn member<'a>(json: &'a Value, name: &str) -> Option<&'a Value> {
+    field(json.as_object()?, name)
+}
+
 /// Returns the errors at the start of a list that is cut off: a registry that lacks the blobs of a manifest names each.
 fn first_errors(body: &[u8]) -> Option<Vec<Value>> {
     let name = br#""errors""#;
-    let at = body.windows(name.len()).position(|found| found == name)? + name.len();
+    let mut places = body.windows(name.len());
+    let at = places.position(|found| found.eq_ignore_ascii_case(name))? + name.len();
     let mut rest = body[at..].trim_ascii_start().strip_prefix(b":")?;
     let mut separator = b"[";
     let mut errors = Vec::new();
@@ -137,6 +144,17 @@ mod tests {
         assert_eq!(codes(&whole[..whole.len() - 40]), ["MANIFEST_BLOB_UNKNOWN"; 2]);
         let long = format!(r#"{{"errors":[{}"#, [error; 500].join(","));
         assert_eq!(codes(&long), ["MANIFEST_BLOB_UNKNOWN"; MOST_ERRORS]);
+    }
+
+    #[test]
+    fn errors_count_whatever_the_case_of_their_keys_and_whatever_half_characters_are_in_them() {
+        let error = r#"{"Code": "DENIED", "MESSAGE": "no", "detail": "\ud800"}"#;
+        for body in [
+            format!(r#"{{"Errors": [{error}]}}"#),
+            format!(r#"{{"ERRORS": [{error}, {{"#),
+        ] {
+            assert_eq!(codes(&body), ["DENIED"], "{body}");
+        }
     }
 
     proptest::proptest! {
