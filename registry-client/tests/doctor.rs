@@ -1,68 +1,22 @@
 //! The example `doctor` against real registries: it tells who answered and what may be done, and never a secret.
 
+mod example;
+
 use std::{
-    env,
-    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
     thread,
 };
 
 use test_support::{Registry, RegistryOptions, TokenServer};
 
-/// Returns the example as its source is now: `cargo test --test doctor` alone does not build it.
-fn doctor() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let test = env::current_exe().expect("the test has a path");
-        // `…/debug/deps/doctor-0123`: examples are beside `deps`, and the profile is the folder's name.
-        let profile = test.ancestors().nth(2).expect("it is beneath a profile's folder");
-        // Started without cargo, it is what was built along with the tests.
-        if let Some(cargo) = env::var_os("CARGO") {
-            let name = match profile.file_name().and_then(OsStr::to_str) {
-                Some("debug") | None => "dev",
-                Some(name) => name,
-            };
-            let mut build = Command::new(cargo);
-            // What cargo tells this test of its package would make build scripts run again.
-            let told = |name: &OsStr| {
-                let name = name.to_string_lossy().into_owned();
-                ["CARGO_PKG_", "CARGO_MANIFEST_"]
-                    .iter()
-                    .any(|prefix| name.starts_with(prefix))
-            };
-            for (name, _) in env::vars_os().filter(|(name, _)| told(name)) {
-                build.env_remove(name);
-            }
-            let built = build
-                .args([
-                    "build",
-                    "--offline",
-                    "--quiet",
-                    "--example",
-                    "doctor",
-                    "--profile",
-                    name,
-                ])
-                .arg("--target-dir")
-                .arg(profile.parent().expect("it is beneath the target folder"))
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .status();
-            assert!(built.is_ok_and(|status| status.success()), "the example is not built");
-        }
-        profile.join("examples/doctor")
-    })
-}
-
 fn diagnose(host: &str, auth: &str) -> (bool, String) {
     let home = tempfile::tempdir().expect("a directory");
     let encoded = format!(r#"{{"auths": {{"{host}": {{"auth": "{auth}"}}}}}}"#);
     fs::write(home.path().join("config.json"), encoded).expect("it is written");
-    let output = Command::new(doctor())
+    let output = Command::new(example::built("doctor"))
         .arg(format!("{host}/team/app"))
         .env_clear()
         .env("DOCKER_CONFIG", home.path())

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use registry_auth::{Digest, Reference};
 use registry_client::{Client, Progress, RawManifest};
@@ -24,6 +24,8 @@ use serde::Deserialize;
 
 /// How many blobs are copied at a time.
 const AT_ONCE: usize = 4;
+/// How many indexes may be one within the other; nobody makes more than two or three.
+const DEEPEST: usize = 8;
 
 fn main() -> Result<()> {
     let names: Vec<String> = env::args().skip(1).collect();
@@ -46,7 +48,12 @@ fn main() -> Result<()> {
             }
         },
     );
-    let digest = copy(&client, &from, &to, &bar)?;
+    let mut copied = Copied {
+        client: &client,
+        bar: &bar,
+        images: HashSet::new(),
+    };
+    let digest = copied.copy(&from, &to, 0)?;
     bar.finish();
     eprintln!("{to} is {digest}");
     Ok(())
@@ -105,27 +112,48 @@ struct Part {
     media_type: String,
 }
 
-fn copy(client: &Client, from: &Reference, to: &Reference, bar: &ProgressBar) -> Result<Digest> {
-    let manifest = client.manifest(from)?.with_context(|| format!("there is no {from}"))?;
-    let document: Document = serde_json::from_slice(&manifest.bytes).context("the manifest is not understood")?;
-    for child in &document.manifests {
-        copy(
-            client,
-            &from.with_digest(&child.digest),
-            &to.with_digest(&child.digest),
-            bar,
-        )?;
+/// What was copied so far, so that nothing is copied twice that an index names twice.
+struct Copied<'a> {
+    client: &'a Client,
+    bar: &'a ProgressBar,
+    images: HashSet<Digest>,
+}
+
+impl Copied<'_> {
+    /// Copies an image, or an index with all that is in it; `depth` is how many indexes it is in.
+    fn copy(&mut self, from: &Reference, to: &Reference, depth: usize) -> Result<Digest> {
+        ensure!(
+            depth <= DEEPEST,
+            "{from} is within more than {DEEPEST} indexes, which is too deep"
+        );
+        let manifest = self.client.manifest(from)?;
+        let manifest = manifest.with_context(|| format!("there is no {from}"))?;
+        let document: Document = serde_json::from_slice(&manifest.bytes).context("the manifest is not understood")?;
+        for child in &document.manifests {
+            if !self.images.contains(&child.digest) {
+                self.copy(
+                    &from.with_digest(&child.digest),
+                    &to.with_digest(&child.digest),
+                    depth + 1,
+                )?;
+                self.images.insert(child.digest.clone());
+            }
+        }
+        let mut seen = HashSet::new();
+        let parts: Vec<Part> = document.layers.into_iter().chain(document.config).collect();
+        let parts = parts.into_iter();
+        let parts = parts.filter(|part| !part.is_foreign() && seen.insert(part.digest.clone()));
+        copy_blobs(self.client, from, to, parts.collect(), self.bar)?;
+        let RawManifest { media_type, bytes, .. } = &manifest;
+        Ok(self.client.push_manifest(to, media_type, bytes)?)
     }
-    let mut seen = HashSet::new();
-    // A registry need not hold foreign layers; whoever runs the image fetches them from their addresses.
-    let foreign = |part: &Part| part.media_type.contains("foreign") || part.media_type.contains("nondistributable");
-    let parts: Vec<Part> = document.layers.into_iter().chain(document.config).collect();
-    let parts = parts
-        .into_iter()
-        .filter(|part| !foreign(part) && seen.insert(part.digest.clone()));
-    copy_blobs(client, from, to, parts.collect(), bar)?;
-    let RawManifest { media_type, bytes, .. } = &manifest;
-    Ok(client.push_manifest(to, media_type, bytes)?)
+}
+
+impl Part {
+    /// A registry need not hold foreign layers; whoever runs the image fetches them from their addresses.
+    fn is_foreign(&self) -> bool {
+        self.media_type.contains("foreign") || self.media_type.contains("nondistributable")
+    }
 }
 
 fn copy_blobs(client: &Client, from: &Reference, to: &Reference, parts: Vec<Part>, bar: &ProgressBar) -> Result<()> {
