@@ -6,20 +6,33 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::Path,
     process::Command,
     thread,
+    time::{Duration, Instant},
 };
 
 use test_support::{Registry, RegistryOptions, TokenServer};
 
+fn auths(host: &str, auth: &str) -> String {
+    format!(r#"{{"auths": {{"{host}": {{"auth": "{auth}"}}}}}}"#)
+}
+
 fn diagnose(host: &str, auth: &str) -> (bool, String) {
     let home = tempfile::tempdir().expect("a directory");
-    let encoded = format!(r#"{{"auths": {{"{host}": {{"auth": "{auth}"}}}}}}"#);
-    fs::write(home.path().join("config.json"), encoded).expect("it is written");
+    diagnose_at(home.path(), host, &auths(host, auth), &[])
+}
+
+/// Runs it with `config` as docker's configuration, and helpers in the same directory.
+fn diagnose_at(home: &Path, host: &str, config: &str, variables: &[(&str, &str)]) -> (bool, String) {
+    fs::write(home.join("config.json"), config).expect("it is written");
     let output = Command::new(example::built("doctor"))
         .arg(format!("{host}/team/app"))
         .env_clear()
-        .env("DOCKER_CONFIG", home.path())
+        .env("DOCKER_CONFIG", home)
+        .env("PATH", home)
+        .envs(variables.iter().copied())
         .output()
         .expect("the example runs");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -92,4 +105,49 @@ fn a_date_that_cannot_be_is_not_compared_with_the_clock() {
     let (_, report) = diagnose(&host, "dXNlcjpwYXNz");
     assert_lines(&report, &["credential  docker config "]);
     assert!(!report.contains("clock"), "{report}");
+}
+
+#[test]
+fn a_helper_that_hangs_is_told_as_slow_and_asked_once() {
+    let registry = Registry::with_basic_auth("user", "pass").expect("docker-registry starts");
+    let home = tempfile::tempdir().expect("a directory");
+    let helper = home.path().join("docker-credential-slow");
+    let script = format!(
+        "#!/bin/sh\necho >> {}/runs\nexec /bin/sleep 60\n",
+        home.path().display()
+    );
+    fs::write(&helper, script).expect("it is written");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("it is made a program");
+    example::built("doctor");
+    let started = Instant::now();
+    let (good, report) = diagnose_at(home.path(), &registry.host(), r#"{"credsStore": "slow"}"#, &[]);
+    assert!(started.elapsed() < Duration::from_secs(3), "{report}");
+    assert!(!good);
+    assert_lines(
+        &report,
+        &[
+            "FAIL   credential  docker config ",
+            "docker-credential-slow does not answer: it took longer than 0.8 seconds",
+            "-> run docker-credential-slow get by hand",
+        ],
+    );
+    assert!(!report.contains("install"), "{report}");
+    assert_eq!(fs::read(home.path().join("runs")).expect("it was run"), b"\n");
+}
+
+#[test]
+fn the_variable_docker_auth_config_goes_before_the_file() {
+    let registry = Registry::with_basic_auth("user", "pass").expect("docker-registry starts");
+    let (host, home) = (registry.host(), tempfile::tempdir().expect("a directory"));
+    // user:pass and user:wrong
+    let variable = auths(&host, "dXNlcjpwYXNz");
+    let file = auths(&host, "dXNlcjp3cm9uZw==");
+    let (_, report) = diagnose_at(home.path(), &host, &file, &[("DOCKER_AUTH_CONFIG", &variable)]);
+    assert_lines(
+        &report,
+        &[
+            "config.json with DOCKER_AUTH_CONFIG: user",
+            "write       an upload can be begun",
+        ],
+    );
 }

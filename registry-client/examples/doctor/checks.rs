@@ -2,13 +2,15 @@
 
 use std::{
     error::Error,
+    io,
+    sync::OnceLock,
     time::{Duration, Instant, SystemTime},
 };
 
 use http::{HeaderMap, Request, Response};
 use registry_auth::{
-    Chain, Challenge, CredentialKind, Digest, Keychain, Origin, RealmPolicy, Reference, Repository, Scheme, ScopeSet,
-    Token, exchange_for, parse_token, token_request,
+    Chain, Challenge, Credential, CredentialKind, Digest, HelperError, Keychain, KeychainError, Origin, RealmPolicy,
+    Reference, Repository, Scheme, ScopeSet, Token, exchange_for, parse_token, token_request,
 };
 use registry_client::{Body, Client, HttpErrorKind, Reason, RegistryError, RequestTerms};
 
@@ -56,7 +58,7 @@ fn advice(error: &RegistryError) -> &'static str {
     match (error.reason(), error.status()) {
         (Reason::Http(error), _) => http_advice(error.kind),
         (Reason::Token(_), _) => "check the credentials, and that the token server may be asked for this registry",
-        (Reason::Keychain(_), _) => "run the credential helper by hand; log in again",
+        (Reason::Keychain(_), _) => "see what is said of the credential",
         (_, Some(401)) => "log in: docker login, or set CNB_REGISTRY_AUTH",
         (_, Some(403)) => "ask the registry's owner for this right, or use a token that has it",
         (_, Some(404)) => "check the repository's name; some registries want it to be made first",
@@ -80,9 +82,25 @@ fn http_advice(kind: HttpErrorKind) -> &'static str {
     }
 }
 
-/// Who answered for this repository, and why the others did not.
-pub(crate) fn credential(chain: &Chain, repository: &Repository) -> Vec<Finding> {
+/// What the keychain said, once and for all: a helper that hangs is not run again for each question.
+#[derive(Default)]
+pub(crate) struct Answered(OnceLock<Result<Option<Credential>, String>>);
+
+impl Keychain for Answered {
+    fn find(&self, _: &Repository) -> Result<Option<Credential>, KeychainError> {
+        let failed = |keychain| KeychainError::new(keychain, "it has failed before");
+        self.0.get().cloned().unwrap_or(Ok(None)).map_err(failed)
+    }
+}
+
+/// Who answered for this repository, and why the others did not; `answered` takes in what counts.
+pub(crate) fn credential(chain: &Chain, repository: &Repository, answered: &Answered) -> Vec<Finding> {
     let steps = chain.explain(repository);
+    let last = steps.last().map(|step| match &step.answer {
+        Ok(credential) => Ok(credential.clone()),
+        Err(error) => Err(error.keychain.clone()),
+    });
+    answered.0.get_or_init(|| last.unwrap_or(Ok(None)));
     if !steps.iter().any(|step| matches!(step.answer, Ok(Some(_)) | Err(_))) {
         let asked: Vec<_> = steps.iter().map(ToString::to_string).collect();
         let asked = if asked.is_empty() {
@@ -94,13 +112,30 @@ pub(crate) fn credential(chain: &Chain, repository: &Repository) -> Vec<Finding>
     }
     let finding = |step: &registry_auth::Explanation| match &step.answer {
         Ok(_) => Finding::good("credential", step.to_string()),
-        Err(error) => Finding::failed(
+        Err(error) => no_credential(error),
+    };
+    steps.iter().map(finding).collect()
+}
+
+fn no_credential(error: &KeychainError) -> Finding {
+    let helper = error.source.as_ref().and_then(|source| source.downcast_ref());
+    match helper {
+        Some(HelperError::Run { helper, source }) if source.kind() == io::ErrorKind::TimedOut => Finding::failed(
+            "credential",
+            format!(
+                "{}: docker-credential-{helper} does not answer: {source}",
+                error.keychain
+            ),
+            format!(
+                "run docker-credential-{helper} get by hand, with the registry's name as input, and look what it waits for"
+            ),
+        ),
+        _ => Finding::failed(
             "credential",
             causes(error),
             "run the credential helper by hand; log in again",
         ),
-    };
-    steps.iter().map(finding).collect()
+    }
 }
 
 /// How the registry is spoken to, and what it asks for.
@@ -117,7 +152,8 @@ pub(crate) fn contact(client: &Client, repository: &Repository) -> (Vec<Finding>
         Err(error) => return (vec![Finding::error("contact", &error)], None),
     };
     let address = format!("{}://{}/v2/", origin.scheme(), repository.registry());
-    let answer = match send(client, Request::get(address).body(Vec::new())) {
+    let until = SystemTime::now() + crate::CONTACT;
+    let answer = match send(client, Request::get(address).body(Vec::new()), until) {
         Ok(answer) => answer,
         Err(failed) => return (vec![failed], None),
     };
@@ -134,11 +170,15 @@ pub(crate) fn contact(client: &Client, repository: &Repository) -> (Vec<Finding>
 }
 
 /// Sends one request as everything else is sent, and reads its answer.
-fn send(client: &Client, request: http::Result<Request<Vec<u8>>>) -> Result<Response<Vec<u8>>, Finding> {
+fn send(
+    client: &Client,
+    request: http::Result<Request<Vec<u8>>>,
+    until: SystemTime,
+) -> Result<Response<Vec<u8>>, Finding> {
     let failed = |text: String| Finding::failed("contact", text, http_advice(HttpErrorKind::Request));
     let mut request = request.map_err(|error| failed(error.to_string()))?.map(Body::from);
     request.extensions_mut().insert(RequestTerms {
-        until: Some(SystemTime::now() + crate::CONTACT),
+        until: Some(until),
         ..RequestTerms::default()
     });
     let answer = client.http().send(request);
@@ -188,7 +228,13 @@ fn clock(headers: &HeaderMap) -> Option<Finding> {
 }
 
 /// Asks for a token as the client does, to tell how long it lives.
-pub(crate) fn token(client: &Client, chain: &Chain, repository: &Repository, contact: &Contact) -> Option<Finding> {
+pub(crate) fn token(
+    client: &Client,
+    keychain: &Answered,
+    repository: &Repository,
+    contact: &Contact,
+    until: SystemTime,
+) -> Option<Finding> {
     let challenge = contact.challenge.as_ref()?;
     if challenge.scheme() != "bearer" {
         return Some(Finding::good(
@@ -196,7 +242,7 @@ pub(crate) fn token(client: &Client, chain: &Chain, repository: &Repository, con
             format!("none needed: the registry asks for {}", challenge.scheme()),
         ));
     }
-    let result = fetch_token(client, chain, repository, contact, challenge);
+    let result = fetch_token(client, keychain, repository, contact, until);
     Some(match result {
         Ok((place, token)) => {
             let life = token.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
@@ -221,12 +267,13 @@ pub(crate) fn token(client: &Client, chain: &Chain, repository: &Repository, con
 
 fn fetch_token(
     client: &Client,
-    chain: &Chain,
+    keychain: &Answered,
     repository: &Repository,
     contact: &Contact,
-    challenge: &Challenge,
+    until: SystemTime,
 ) -> Result<(Origin, Token), String> {
-    let credential = chain
+    let challenge = contact.challenge.as_ref().ok_or("the registry asks for nothing")?;
+    let credential = keychain
         .find(repository)
         .map_err(|error| causes(&error))?
         .unwrap_or_default();
@@ -240,7 +287,7 @@ fn fetch_token(
     let service = challenge.parameter("service");
     let received_at = SystemTime::now();
     let request = token_request(&realm, service, &scopes, &credential, exchange_for(&credential));
-    let answer = send(client, Ok(request.map_err(|error| causes(&error))?)).map_err(|finding| finding.text)?;
+    let answer = send(client, Ok(request.map_err(|error| causes(&error))?), until).map_err(|finding| finding.text)?;
     let token = parse_token(&realm, &answer, received_at).map_err(|error| causes(&error))?;
     Ok((realm.origin().clone(), token))
 }

@@ -15,16 +15,16 @@ use std::{
     process::ExitCode,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Result, bail};
 use registry_auth::{Chain, Reference};
 use registry_client::{Client, HttpPolicy, RetryPolicy};
 
-use checks::Finding;
+use checks::{Answered, Finding};
 
-/// How long each of the two first requests may take, and how long everything.
+/// How long a helper and each of the two first requests may take, and how long everything.
 const CONTACT: Duration = Duration::from_millis(800);
 const ALL: Duration = Duration::from_millis(2700);
 
@@ -51,31 +51,36 @@ fn main() -> Result<ExitCode> {
             Chain::default()
         }
     };
-    // Three seconds are all there is: a first contact, then everything else at once.
+    // Three seconds are all there is: who one is and a first contact, then everything else at once.
     let policy = HttpPolicy {
         connect_timeout: CONTACT,
         retry: RetryPolicy::never(),
         ..machine::policy()
     };
-    let client = Client::new(policy, Arc::new(chain.clone()))?.with_time_limit(CONTACT);
-    for finding in checks::credential(&chain, reference.repository()) {
-        report.finding(&finding)?;
-    }
-    let (findings, contact) = checks::contact(&client, reference.repository());
-    for finding in findings {
-        report.finding(&finding)?;
+    let answered = Arc::<Answered>::default();
+    let client = Client::new(policy, Arc::clone(&answered) as _)?.with_time_limit(CONTACT);
+    let repository = reference.repository();
+    let (credential, contact) = thread::scope(|scope| {
+        let credential = scope.spawn(|| checks::credential(&chain, repository, &answered));
+        let contact = checks::contact(&client, repository);
+        (credential.join().unwrap_or_default(), contact)
+    });
+    let (findings, contact) = contact;
+    for finding in credential.iter().chain(&findings) {
+        report.finding(finding)?;
     }
     let Some(contact) = contact else {
         return Ok(ExitCode::FAILURE);
     };
-    let client = client.with_time_limit(ALL.saturating_sub(started.elapsed()));
-    let (client, reference, chain) = (&client, &reference, &chain);
+    let left = ALL.saturating_sub(started.elapsed());
+    let client = client.with_time_limit(left);
+    let (client, reference, until) = (&client, &reference, SystemTime::now() + left);
     let findings = thread::scope(|scope| {
-        let token = scope.spawn(move || checks::token(client, chain, reference.repository(), &contact));
+        let token = scope.spawn(move || checks::token(client, &answered, repository, &contact, until));
         let read = scope.spawn(|| checks::read(client, reference));
-        let write = scope.spawn(|| checks::write(client, reference.repository()));
+        let write = scope.spawn(|| checks::write(client, repository));
         let mount = scope.spawn(|| checks::mount(client, reference));
-        let delete = scope.spawn(|| checks::delete(client, reference.repository()));
+        let delete = scope.spawn(|| checks::delete(client, repository));
         [token, read, write, mount, delete].map(|check| check.join().ok().flatten())
     });
     for finding in findings.iter().flatten() {

@@ -1,6 +1,6 @@
 //! What this machine knows: credentials, authorities, proxies. Only programs look there, never the libraries.
 
-use std::{env, fs, sync::Arc, time::Duration};
+use std::{env, fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use registry_auth::{Chain, DockerConfig, DockerConfigPlaces, EnvKeychain};
@@ -13,15 +13,26 @@ pub(crate) fn keychain(time_limit: Duration) -> Result<Chain> {
         chain = chain.then(EnvKeychain::parse(&text).context("CNB_REGISTRY_AUTH can't be used")?);
     }
     let places = DockerConfigPlaces::from_env(|name| env::var_os(name));
-    if let Some(path) = places.choose(std::path::Path::is_file) {
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config = DockerConfig::from_json(&bytes).with_context(|| format!("{} can't be used", path.display()))?;
-        let directories = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
-        let mut programs = HelperPrograms::in_directories(directories).with_environment(env::vars_os());
-        programs.time_limit = time_limit;
-        chain = chain.then(config.at(path.display()).with_helpers(Arc::new(programs)));
+    if let Some(path) = places.choose(Path::is_file) {
+        chain = chain.then(docker_config(&path, time_limit)?);
     }
     Ok(chain)
+}
+
+fn docker_config(path: &Path, time_limit: Duration) -> Result<DockerConfig> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let config = DockerConfig::from_json(&bytes).with_context(|| format!("{} can't be used", path.display()))?;
+    let directories = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
+    let mut programs = HelperPrograms::in_directories(directories).with_environment(env::vars_os());
+    programs.time_limit = time_limit;
+    let config = config.with_helpers(Arc::new(programs));
+    // As in the reference, the variable counts only beside a file.
+    Ok(match env::var("DOCKER_AUTH_CONFIG") {
+        Ok(text) => config
+            .at(format_args!("{} with DOCKER_AUTH_CONFIG", path.display()))
+            .with_auth_config(&text),
+        Err(_) => config.at(path.display()),
+    })
 }
 
 /// Trusts what `SSL_CERT_FILE` names, uses the proxies of the environment, and plain http where a host in
