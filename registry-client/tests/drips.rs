@@ -10,6 +10,12 @@ use std::{
 
 use registry_auth::{AnonymousKeychain, Digest, Reference, Repository};
 use registry_client::{Client, HttpErrorKind, HttpPolicy, ProxyPolicy, Reason, RegistryError, RetryPolicy};
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use test_support::Authority;
 
 /// What a drip below takes if nobody ends it.
 const LONG: Duration = Duration::from_secs(60);
@@ -146,5 +152,61 @@ fn a_proxy_whose_answer_drips_is_left_when_the_time_to_connect_or_that_of_the_op
     let hasty = limited(LONG).with_time_limit(PATIENCE);
     let error = hasty.tags(&repository(host)).expect_err("it does not end");
     assert_kind(&error, HttpErrorKind::Deadline);
+    assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
+}
+
+/// A server behind TLS, which begins a record after `head` and sends it byte by byte.
+fn tls_server(authority: &Authority, head: &'static str) -> String {
+    let folder = tempfile::tempdir().expect("a directory");
+    authority.issue_into(folder.path()).expect("it signs");
+    let chain = CertificateDer::from_pem_file(folder.path().join("server.crt")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(folder.path().join("server.key")).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("there are versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key);
+    let config = Arc::new(config.expect("the key fits"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let address = listener.local_addr().expect("it has an address").to_string();
+    thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("the configuration is good");
+            thread::spawn(move || drip_record(StreamOwned::new(connection, socket), head));
+        }
+    });
+    address
+}
+
+fn drip_record(stream: StreamOwned<ServerConnection, TcpStream>, head: &str) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while stream.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let to = stream.get_mut();
+    to.write_all(head.as_bytes())?;
+    to.flush()?;
+    // Data, of a version, 16 KiB.
+    to.sock.write_all(&[23, 3, 3, 0x40, 0])?;
+    let started = Instant::now();
+    while started.elapsed() < LONG {
+        to.sock.write_all(b"x")?;
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_record_of_tls_that_drips_is_a_body_that_gives_nothing() {
+    let authority = Authority::new().expect("an authority");
+    let host = tls_server(&authority, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbytes");
+    let started = Instant::now();
+    let client = client(HttpPolicy {
+        extra_ca_pems: vec![authority.pem().as_bytes().to_vec()],
+        plain_http_hosts: Vec::new(),
+        ..policy(&host)
+    });
+    assert_kind(&read(&client, &host), HttpErrorKind::Timeout);
     assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
 }
