@@ -54,6 +54,14 @@ pub enum HelperError {
         /// The cause.
         source: io::Error,
     },
+    /// It took longer than it may.
+    #[error("docker-credential-{helper} gave no answer in time; run it by hand to see what it waits for")]
+    TimedOut {
+        /// The helper's name.
+        helper: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// It said that something is wrong.
     #[error("docker-credential-{helper} failed for {server}: {message}")]
     Failed {
@@ -84,9 +92,10 @@ pub(crate) fn ask_helper(
         return Err(HelperError::BadName { helper: name() });
     }
     let runner = runner.ok_or_else(|| HelperError::NotRun { helper: name() })?;
-    let output = runner
-        .run(helper, server)
-        .map_err(|source| HelperError::Run { helper: name(), source })?;
+    let output = runner.run(helper, server).map_err(|source| match source.kind() {
+        io::ErrorKind::TimedOut => HelperError::TimedOut { helper: name(), source },
+        _ => HelperError::Run { helper: name(), source },
+    })?;
     if !output.success {
         let text = String::from_utf8_lossy(&output.stdout);
         let text = text.trim();

@@ -117,9 +117,10 @@ impl Agents {
         Ok(agent)
     }
 
-    /// Tells whether a server may lead to addresses of the public internet only.
+    /// Tells whether a server may lead to addresses of the public internet only: to other hosts, also those of its own
+    /// domain, whose names it may make lead anywhere.
     fn is_confined(&self, origin: &Origin, led_by: &Origin) -> bool {
-        !led_by.shares_domain(origin) && !led_by.is_private() && !self.private.holds(led_by.host())
+        led_by.host() != origin.host() && !led_by.is_private() && !self.private.holds(led_by.host())
     }
 
     fn config(&self, proxy: Option<Proxy>) -> Config {
@@ -293,5 +294,33 @@ pub(crate) fn kind_of(error: &ureq::Error) -> HttpErrorKind {
         Error::Http(_) | Error::BadUri(_) | Error::BodyExceedsLimit(_) => HttpErrorKind::Request,
         Error::InvalidProxyUrl | Error::Pem(_) => HttpErrorKind::Policy,
         _ => HttpErrorKind::Protocol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_host_leads_no_other_host_into_a_private_network_whoever_owns_it() {
+        let agents = Agents::new(&HttpPolicy::default()).expect("the policy is sound");
+        let origin = |text: &str| Origin::of(&text.parse().expect("an address")).expect("an origin");
+        for (led_by, to, confined) in [
+            ("https://reg.example.com", "https://auth.example.com", true),
+            ("https://reg.example.com", "https://storage.example.net", true),
+            ("https://reg.example.com", "https://reg.example.com:8443", false),
+            ("https://10.0.0.1", "https://auth.example.com", false),
+        ] {
+            assert_eq!(
+                agents.is_confined(&origin(to), &origin(led_by)),
+                confined,
+                "{led_by} {to}"
+            );
+        }
+        agents.private.note(
+            "reg.example.com".to_owned(),
+            ["10.0.0.1".parse().expect("an address")].into_iter(),
+        );
+        assert!(!agents.is_confined(&origin("https://auth.example.com"), &origin("https://reg.example.com")));
     }
 }

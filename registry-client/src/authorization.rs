@@ -213,8 +213,8 @@ impl Ask<'_> {
     fn with(&self, credential: &Credential) -> Result<Token, Reason> {
         let (http, realm) = (self.http, self.realm);
         let mut terms = self.terms.clone();
-        if !realm.may_see_credentials() {
-            // It has nothing to do with the registry, which could point anywhere.
+        if realm.is_chosen_by_registry() {
+            // The registry could point anywhere.
             let registry = format!("{}/", realm.registry()).parse().ok();
             terms.led_by = registry.and_then(|registry| Origin::of(&registry).ok());
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     io,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
@@ -27,11 +28,21 @@ pub(crate) struct Names {
     public_only: bool,
 }
 
-/// The hosts that were found in a private network.
+/// The hosts that were found in a private network, with all of their addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Private(Mutex<HashSet<String>>);
 
 impl Private {
+    /// Takes in where a name leads to. One with a public address as well is no host of a private network: then it could
+    /// lead others there.
+    fn note(&self, host: String, mut addresses: impl Iterator<Item = IpAddr>) {
+        if addresses.all(is_private_address) {
+            lock(&self.0).insert(host);
+        } else {
+            lock(&self.0).remove(&host);
+        }
+    }
+
     pub(crate) fn holds(&self, host: &str) -> bool {
         lock(&self.0).contains(host)
     }
@@ -57,9 +68,7 @@ impl Resolver for Names {
         let found = self.system.resolve(uri, config, timeout).map_err(not_found)?;
         if !self.public_only {
             let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-            if found.iter().any(|address| is_private_address(address.ip())) {
-                lock(&self.private.0).insert(host);
-            }
+            self.private.note(host, found.iter().map(SocketAddr::ip));
             return Ok(found);
         }
         let mut public = self.empty();
@@ -89,6 +98,18 @@ fn not_found(error: ureq::Error) -> ureq::Error {
 mod tests {
     use super::*;
     use crate::{HttpErrorKind, agent::kind_of};
+
+    #[test]
+    fn a_host_with_a_public_address_is_not_one_of_a_private_network() {
+        let private = Private::default();
+        let holds = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|address| address.parse().expect("an address"));
+            private.note("reg.example".to_owned(), addresses);
+            private.holds("reg.example")
+        };
+        assert!(holds(&["10.0.0.1", "fd00::1"]));
+        assert!(!holds(&["203.0.114.5", "fd00::1"]));
+    }
 
     #[test]
     fn a_name_that_can_t_be_looked_up_now_may_be_later_and_one_that_does_not_exist_may_not() {

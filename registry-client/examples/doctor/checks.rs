@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    io,
     sync::OnceLock,
     time::{Duration, Instant, SystemTime},
 };
@@ -120,7 +119,7 @@ pub(crate) fn credential(chain: &Chain, repository: &Repository, answered: &Answ
 fn no_credential(error: &KeychainError) -> Finding {
     let helper = error.source.as_ref().and_then(|source| source.downcast_ref());
     match helper {
-        Some(HelperError::Run { helper, source }) if source.kind() == io::ErrorKind::TimedOut => Finding::failed(
+        Some(HelperError::TimedOut { helper, source }) => Finding::failed(
             "credential",
             format!(
                 "{}: docker-credential-{helper} does not answer: {source}",
