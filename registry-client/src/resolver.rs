@@ -35,7 +35,7 @@ pub(crate) struct Private(Mutex<HashSet<String>>);
 impl Private {
     /// Takes in where a name leads to. One with a public address as well is no host of a private network: then it could
     /// lead others there.
-    fn note(&self, host: String, mut addresses: impl Iterator<Item = IpAddr>) {
+    pub(crate) fn note(&self, host: String, mut addresses: impl Iterator<Item = IpAddr>) {
         if addresses.all(is_private_address) {
             lock(&self.0).insert(host);
         } else {
