@@ -44,9 +44,22 @@ fn answer(mut stream: &TcpStream, head: &str, drop: &str, pause: Duration) -> io
     let started = Instant::now();
     while started.elapsed() < LONG {
         stream.write_all(drop.as_bytes())?;
-        thread::sleep(pause);
+        pass(stream, pause)?;
     }
     Ok(())
+}
+
+/// Lets time pass, unless the client goes away.
+fn pass(mut stream: &TcpStream, pause: Duration) -> io::Result<()> {
+    if pause.is_zero() {
+        return Ok(());
+    }
+    stream.set_read_timeout(Some(pause))?;
+    match stream.read(&mut [0; 512]) {
+        Ok(0) => Err(io::ErrorKind::ConnectionAborted.into()),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Answers whose body gives nothing, however much is sent.
@@ -192,7 +205,7 @@ fn drip_record(stream: StreamOwned<ServerConnection, TcpStream>, head: &str) -> 
     let started = Instant::now();
     while started.elapsed() < LONG {
         to.sock.write_all(b"x")?;
-        thread::sleep(Duration::from_millis(50));
+        pass(&to.sock, Duration::from_millis(50))?;
     }
     Ok(())
 }

@@ -111,14 +111,14 @@ fn check_name(name: &str) -> anyhow::Result<()> {
             .map(|part| format!("may not contain '{part}'"))
             .collect(),
     };
-    match problems.is_empty() {
-        true => Ok(()),
-        false => bail!(
-            "invalid resource name {}: [{}]",
-            cnb_order::go_quoted(name),
-            problems.join(" ")
-        ),
+    if problems.is_empty() {
+        return Ok(());
     }
+    bail!(
+        "invalid resource name {}: [{}]",
+        cnb_order::go_quoted(name),
+        problems.join(" ")
+    )
 }
 
 fn escape(text: &str) -> String {

@@ -91,7 +91,7 @@ impl ExecPlugin {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn();
-        let mut child = child.map_err(|error| self.not_run(error))?;
+        let mut child = child.map_err(|error| self.not_run(&error))?;
         let mut text = Vec::new();
         let output = child.stdout.take().map(|output| output.take(MOST + 1));
         let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut text));
@@ -107,17 +107,13 @@ impl ExecPlugin {
         self.read(&text)
     }
 
-    fn not_run(&self, error: io::Error) -> anyhow::Error {
+    fn not_run(&self, error: &io::Error) -> anyhow::Error {
         let name = self.command.display();
-        let hint = self.install_hint.as_deref().unwrap_or_default().trim();
-        let hint = if hint.is_empty() {
-            String::new()
-        } else {
-            format!("\n\n{hint}\n\n")
+        let hint = match self.install_hint.as_deref().unwrap_or_default().trim() {
+            "" => "install it, or take it out of the kubeconfig",
+            hint => hint,
         };
-        anyhow!(error).context(format!(
-            "cannot run the credential program {name} of the kubeconfig{hint}"
-        ))
+        anyhow!("cannot run the credential program {name} of the kubeconfig: {error}\n{hint}")
     }
 
     fn read(&self, text: &[u8]) -> anyhow::Result<Status> {
@@ -209,7 +205,10 @@ mod tests {
         };
         plugin.anchor(Path::new("/etc/kube"));
         let error = format!("{:#}", plugin.ask().map(drop).expect_err("it is not there"));
-        assert!(error.contains("/etc/kube/bin/no-such-program"), "{error}");
-        assert!(error.contains("get it from example.com"), "{error}");
+        assert_eq!(
+            error,
+            "cannot run the credential program /etc/kube/bin/no-such-program of the kubeconfig: \
+             No such file or directory (os error 2)\nget it from example.com"
+        );
     }
 }

@@ -69,9 +69,10 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         }
     }
     let objects = import.objects(&descriptor)?;
-    let objects = match printer.is_dry_run() {
-        true => objects,
-        false => save::all(&cluster, &printer, &objects)?,
+    let objects = if printer.is_dry_run() {
+        objects
+    } else {
+        save::all(&cluster, &printer, &objects)?
     };
     printer.objects(&objects)?;
     printer.result("Imported resources");
