@@ -165,7 +165,8 @@ impl<'a> Export<'a> {
     }
 
     /// Ends the export early once `cancel` is set: at the next bytes of each layer that is on its way, or after the
-    /// walk over one that is sealed. What takes the bytes may have to be waited for. When all layers are there, the names move, and it is too late.
+    /// walk over one that is sealed. What takes the bytes may have to be waited for. When all layers are there, the names
+    /// move, and it is too late.
     #[must_use]
     pub fn with_cancel(mut self, cancel: &'a AtomicBool) -> Self {
         self.cancel = Some(cancel);
