@@ -61,6 +61,7 @@ mod layer;
 mod layers_dir;
 mod manifest;
 mod open;
+mod outline;
 mod pipeline;
 mod read_ahead;
 mod root_dir;

@@ -157,7 +157,13 @@ pub(crate) fn object(json: &[u8]) -> Result<Option<GoObject>, serde_json::Error>
 ///
 /// Half of a surrogate pair becomes U+FFFD, and so does each byte that is no UTF-8. Numbers, which no reader of credentials uses, lose the digits that may
 /// put them out of range.
-pub(crate) fn tolerable(json: &[u8]) -> Vec<u8> {
+///
+/// # Examples
+/// ```
+/// let json = registry_auth::tolerable_json(b"{\"message\": \"\\ud800\"}");
+/// assert_eq!(json, b"{\"message\": \"\\ufffd\"}");
+/// ```
+pub fn tolerable(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     let (mut rest, mut in_text) = (json, false);
     while let [first, ..] = rest {
@@ -312,6 +318,19 @@ mod tests {
             "}".repeat(5000)
         );
         assert_eq!(read(&objects).text("auth"), Some("a"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_serde_takes_stays_as_it_is(text in ".{0,20}") {
+            let json = serde_json::to_vec(&text).expect("a text is JSON");
+            proptest::prop_assert_eq!(tolerable(&json), json);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in r"(\\|u|ud8|d800|dc00|é|n|\x22){0,20}") {
+            tolerable(text.as_bytes());
+        }
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub use digest::{Digest, DigestProblem, InvalidDigest};
 pub use docker_auth::EntryProblem;
 pub use docker_config::{DockerConfig, DockerConfigError, DockerConfigPlaces};
 pub use env::EnvKeychain;
+pub use go_json::tolerable as tolerable_json;
 pub use host::{DOCKER_HUB, InvalidRegistryHost, RegistryHost, Scheme};
 pub use keychain::{AnonymousKeychain, Chain, Explanation, Keychain, KeychainError, StaticKeychain};
 pub use keyring::PullKeyring;

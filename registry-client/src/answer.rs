@@ -6,13 +6,13 @@ use http::{
     HeaderMap, Response,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
-use registry_auth::Digest;
+use registry_auth::{Digest, tolerable_json};
 use serde_json::Value;
 
 use crate::{
     body::AnswerBody,
     error::{Reason, ServerError},
-    go_json::{field, tolerable},
+    go_json::field,
     http_error::HttpError,
     retry_after::RetryAfter,
 };
@@ -39,7 +39,7 @@ pub(crate) fn failure(answer: Response<AnswerBody>) -> Reason {
 
 fn server_errors(headers: &HeaderMap, body: &[u8]) -> Vec<ServerError> {
     let clean = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(300).collect() };
-    let json = tolerable(body);
+    let json = tolerable_json(body);
     let listed = match serde_json::from_slice::<Value>(&json) {
         Ok(json) => member(&json, "errors").and_then(Value::as_array).cloned(),
         Err(_) => first_errors(&json),

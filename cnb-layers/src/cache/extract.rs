@@ -1,6 +1,5 @@
 //! Extracting a layer into its own directory, and nowhere else.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,7 +13,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::DiffId;
-use crate::seal::{Outline, Status};
+use crate::outline::{Outline, Outlined};
 use crate::tar::{EntryKind, TarError, TarReader};
 
 /// Files are copied through a buffer of this size.
@@ -432,43 +431,6 @@ impl Read for Hashing<'_> {
             outline.read(&buffer[..count])?;
         }
         Ok(count)
-    }
-}
-
-/// The outline of a tar that is being read: everything but what is read while a file is made.
-struct Outlined<'a> {
-    outline: RefCell<&'a mut Outline>,
-    is_in_file: Cell<bool>,
-}
-
-impl<'a> Outlined<'a> {
-    fn new(outline: &'a mut Outline) -> Self {
-        Self {
-            outline: RefCell::new(outline),
-            is_in_file: Cell::new(false),
-        }
-    }
-
-    fn read(&self, bytes: &[u8]) -> io::Result<()> {
-        if self.is_in_file.get() {
-            return Ok(());
-        }
-        self.outline.borrow_mut().write_all(bytes)
-    }
-
-    /// Fills a file, of which only the status counts. One that is not new may have other names, under which it is
-    /// filled again.
-    fn file(&self, file: &mut File, is_new: bool, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-        self.is_in_file.set(true);
-        let filled = fill(file);
-        self.is_in_file.set(false);
-        filled?;
-        let mut outline = self.outline.borrow_mut();
-        outline.file(&Status::from(&file.metadata()?));
-        if !is_new {
-            outline.void();
-        }
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use super::entries::{Entries, Outlining};
 use super::tree::write_path;
 use super::{LayerContent, LayerError, Tree};
-use crate::seal::Outline;
+use crate::outline::Outline;
 use crate::tar::{EntryKind, Header, TarWriter};
 
 /// A layer made of single entries and of file trees, in the order in which they are added.

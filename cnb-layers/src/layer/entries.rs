@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::LayerError;
-use crate::seal::Outline;
+use crate::outline::Outline;
 use crate::tar::{Header, TarWriter};
 
 /// Takes the entries of a layer.

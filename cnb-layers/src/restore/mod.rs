@@ -17,8 +17,8 @@ use cnb_order::go_quoted;
 use crate::cache::{Cache, LayerPlace, extract_layer};
 use crate::layers_dir::{is_plain_id, is_plain_name, layers_of, log_directory};
 use crate::metadata::{CacheMetadata, Data, EncodeError, Group, GroupBuildpack, LifecycleMetadata, data_document};
+use crate::outline::Outline;
 use crate::phase::{Log, LogExt as _, PlatformApi};
-use crate::seal::Outline;
 use crate::{DiffId, Seals};
 use sbom::{distribute_sbom, restore_sbom};
 
