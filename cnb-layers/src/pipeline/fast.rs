@@ -8,11 +8,11 @@
 use super::bits::{Bits, stored_size};
 
 use super::huffman::{Code, Description, fixed};
+use std::hint::select_unpredictable;
 
 /// A match reaches back this far at most.
 const REACH: usize = 32 * 1024;
 const LONGEST: usize = 258;
-const SHORTEST: usize = 4;
 /// The table takes 16 KiB: with the window, it stays in the fastest cache.
 const TABLE_BITS: u32 = 13;
 /// The symbols for literals, the end of a block and lengths.
@@ -21,6 +21,8 @@ const END: usize = 256;
 const DISTANCES: usize = 30;
 /// Codes of literals and lengths have at most so many bits: then four literals fit into what the writer holds.
 const MOST_BITS: u32 = 14;
+/// Masks that leave the first none, one, two or three.
+const FIRST: [[u32; 3]; 4] = [[0, 0, 0], [!0, 0, 0], [!0, !0, 0], [!0, !0, !0]];
 /// A block gets codes of its own after so many bytes.
 const BLOCK: usize = 64 * 1024;
 
@@ -93,15 +95,17 @@ impl Fast {
         sequences.clear();
         symbols.fill(0);
         distances.fill(0);
-        let last = data.len().saturating_sub(8).min(goal);
+        let last = data.len().saturating_sub(16).min(goal);
         let (mut at, mut literals) = (start, start);
         while at < last {
-            let (ahead, bytes) = (eight(data, at), four(data, at));
+            let ahead = eight(data, at);
             let slot = &mut table[hash(ahead)];
             let distance = usize::from(low(at).wrapping_sub(*slot));
             *slot = low(at);
-            if distance.wrapping_sub(1) >= REACH || distance > at || four(data, at - distance) != bytes {
-                symbols[usize::from(data[at])] += 1;
+            let difference = if distance <= at { eight(data, at - distance) ^ ahead } else { 1 };
+            // The bytes differ more often than the distance is too far: what can be foretold is asked first.
+            if difference as u32 != 0 || distance.wrapping_sub(1) >= REACH {
+                symbols[usize::from(ahead as u8)] += 1;
                 at += 1;
                 // What has not matched for long will not soon.
                 let skipped = (at - literals) >> 7;
@@ -112,12 +116,25 @@ impl Fast {
                 }
                 continue;
             }
-            let mut length = SHORTEST + common(data, at - distance + SHORTEST, at + SHORTEST, LONGEST - SHORTEST);
-            // Positions that were passed over may match, too. Mostly the bytes differ, so that is asked first.
-            while at > distance && data[at - 1] == data[at - 1 - distance] && at > literals && length < LONGEST {
-                at -= 1;
-                length += 1;
-                symbols[usize::from(data[at])] -= 1;
+            // Whether a match has more than eight bytes can't be foretold, so both are computed.
+            let further = eight(data, at - distance + 8) ^ eight(data, at + 8);
+            let same = select_unpredictable(
+                difference == 0,
+                64 + further.trailing_zeros(),
+                difference.trailing_zeros(),
+            );
+            let mut length = (same / 8) as usize;
+            if length == 16 {
+                length += common(data, at - distance + 16, at + 16, LONGEST - 16);
+            }
+            // Positions that were passed over may match, too. They stay among the counted literals: that makes the
+            // codes hardly longer, and to take them off takes time.
+            if at >= distance + 8 {
+                let before = eight(data, at - 8) ^ eight(data, at - distance - 8);
+                let back = (before.leading_zeros() / 8) as usize;
+                let back = back.min(at - literals).min(LONGEST - length);
+                at -= back;
+                length += back;
             }
             symbols[usize::from(LENGTH_SYMBOLS[length])] += 1;
             distances[distance_symbol(distance).0] += 1;
@@ -190,18 +207,25 @@ impl Fast {
         let mut rest = data;
         for sequence in &self.sequences {
             let (run, after) = rest.split_at(sequence.literals as usize);
-            rest = after;
-            let mut fours = run.chunks_exact(4);
-            for four in &mut fours {
+            let fours = run.len() / 4 * 4;
+            for four in run[..fours].chunks_exact(4) {
                 for byte in four {
                     out.put_entry(literals[usize::from(*byte)]);
                 }
                 out.flush();
             }
-            for byte in fours.remainder() {
-                out.put_entry(literals[usize::from(*byte)]);
+            // How many are left can't be foretold: three are put, those that belong to the match as nothing.
+            if let Some(three) = rest.get(fours..fours + 3) {
+                for (byte, mask) in three.iter().zip(FIRST[run.len() - fours]) {
+                    out.put_entry(literals[usize::from(*byte)] & mask);
+                }
+            } else {
+                for byte in &run[fours..] {
+                    out.put_entry(literals[usize::from(*byte)]);
+                }
             }
             out.flush();
+            rest = after;
             if sequence.length > 0 {
                 let (code, width) = lengths[usize::from(sequence.length)];
                 out.put(code, width);
@@ -226,12 +250,6 @@ fn count(symbols: &mut [u32; SYMBOLS], literals: &[u8]) {
 
 fn low(position: usize) -> u16 {
     (position & 0xffff) as u16
-}
-
-fn four(data: &[u8], at: usize) -> u32 {
-    let mut bytes = [0; 4];
-    bytes.copy_from_slice(&data[at..at + 4]);
-    u32::from_le_bytes(bytes)
 }
 
 fn eight(data: &[u8], at: usize) -> u64 {
