@@ -19,6 +19,7 @@ const SURPLUS: &str = "surplus";
 /// Parses a command line as `command` describes it.
 pub(crate) fn parse(command: Command, line: Vec<OsString>) -> Result<ArgMatches, Stop> {
     let root = command.get_name().to_owned();
+    let line = commands_first(&command, line);
     let mut patient = patient(command.clone());
     let matches = patient
         .try_get_matches_from_mut(line.clone())
@@ -43,6 +44,39 @@ pub(crate) fn parse(command: Command, line: Vec<OsString>) -> Result<ArgMatches,
     check_arguments(&strict, chosen, &path)?;
     check_flags(&strict, chosen)?;
     Ok(matches)
+}
+
+/// The same line, with the flags that stand in front of a command behind it.
+fn commands_first(root: &Command, mut line: Vec<OsString>) -> Vec<OsString> {
+    let (mut command, mut named) = (root, 1);
+    while let Some(position) = first_word(&line, named) {
+        let Some(inner) = line[position].to_str().and_then(|word| command.find_subcommand(word)) else {
+            break;
+        };
+        line[named..=position].rotate_right(1);
+        (command, named) = (inner, named + 1);
+    }
+    line
+}
+
+/// Where the first word is that is neither a flag nor its value. As in the reference, any flag but that for help counts
+/// as one with a value, because which command's it is is not yet known.
+fn first_word(line: &[OsString], from: usize) -> Option<usize> {
+    let mut words = line.iter().enumerate().skip(from);
+    while let Some((position, word)) = words.next() {
+        match word.to_str()? {
+            "--" => return None,
+            "--help" | "-h" => {}
+            flag if flag.starts_with('-') => {
+                if !flag.contains('=') && (flag.starts_with("--") || flag.len() == 2) {
+                    words.next();
+                }
+            }
+            "" => {}
+            _ => return Some(position),
+        }
+    }
+    None
 }
 
 /// The same command, which takes any number of arguments and misses no flag.
@@ -297,6 +331,25 @@ mod tests {
             ("kp image --help", "help: Image commands"),
             ("kp help image", "help: Image commands"),
             ("kp frob", "Error: unknown command \"frob\" for \"kp\""),
+        ] {
+            assert_eq!(says(line), words, "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_in_front_of_their_command() {
+        for (line, words) in [
+            ("kp -t x image create a", "fine"),
+            ("kp --tag x image --wait=true create a", "fine"),
+            ("kp image -t create create a", "fine"),
+            ("kp image -t=x create a b", "Error: accepts 1 arg(s), received 2"),
+            ("kp image --frob 1 create a", "Error: unknown flag: --frob"),
+            ("kp image -w create a", "Error: unknown shorthand flag: 'w' in -w"),
+            ("kp -t x frob", "Error: unknown shorthand flag: 't' in -t"),
+            (
+                "kp image -h create",
+                "help: Usage: kp image create [OPTIONS] --tag <tag> <name>",
+            ),
         ] {
             assert_eq!(says(line), words, "{line}");
         }
