@@ -46,6 +46,11 @@ pub(crate) fn parse(command: Command, line: Vec<OsString>) -> Result<ArgMatches,
     Ok(matches)
 }
 
+/// The value of a flag: an empty one counts as not given, as in the reference.
+pub(crate) fn given(value: Option<&String>) -> Option<&str> {
+    value.map(String::as_str).filter(|value| !value.is_empty())
+}
+
 /// The same line, with the flags that stand in front of a command behind it.
 fn commands_first(root: &Command, mut line: Vec<OsString>) -> Vec<OsString> {
     let (mut command, mut named) = (root, 1);

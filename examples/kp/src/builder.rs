@@ -7,6 +7,7 @@ use rebuild_policy::OrderEntry;
 use serde_json::{Value, json};
 
 use crate::{
+    arguments::given,
     cluster::{Cluster, Kind},
     files::read_file,
     print::{Block, Printer, Table, out},
@@ -53,21 +54,21 @@ pub(crate) fn run(kind: Kind, command: Command) -> anyhow::Result<()> {
 
 /// The order that the flags give, if they give one.
 fn order(flags: &Flags) -> anyhow::Result<Option<Value>> {
-    let given: Vec<_> = [
-        ("--order", flags.order.is_some()),
+    let named: Vec<_> = [
+        ("--order", given(flags.order.as_ref()).is_some()),
         ("--buildpack", !flags.buildpack.is_empty()),
-        ("--order-from", flags.order_from.is_some()),
+        ("--order-from", given(flags.order_from.as_ref()).is_some()),
     ]
     .into_iter()
-    .filter_map(|(flag, given)| given.then_some(flag))
+    .filter_map(|(flag, is_given)| is_given.then_some(flag))
     .collect();
-    if given.len() > 1 {
-        bail!("cannot use {} together", given.join(" and "));
+    if named.len() > 1 {
+        bail!("cannot use {} together", named.join(" and "));
     }
-    if let Some(file) = &flags.order {
+    if let Some(file) = given(flags.order.as_ref()) {
         return read_order(file).map(Some);
     }
-    if let Some(image) = &flags.order_from {
+    if let Some(image) = given(flags.order_from.as_ref()) {
         return order_of_builder(image, &flags.tls).map(Some);
     }
     if flags.buildpack.is_empty() {
@@ -167,21 +168,21 @@ fn order_of_builder(image: &str, tls: &TlsFlags) -> anyhow::Result<Value> {
 fn create_builder(cluster: &Cluster, kind: Kind, namespace: &str, parts: &Parts) -> anyhow::Result<()> {
     let printer = Printer::new(&parts.flags.output)?;
     let settings = Settings::read(cluster);
-    let tag = match &parts.flags.tag {
-        Some(tag) => tag.clone(),
+    let tag = match given(parts.flags.tag.as_ref()) {
+        Some(tag) => tag.to_owned(),
         None if kind.namespaced => bail!("--tag is required to create the resource"),
         None => format!("{}:clusterbuilder-{}", settings.repository()?, parts.name),
     };
     let mut spec = json!({
         "tag": tag,
-        "stack": {"kind": "ClusterStack", "name": parts.flags.stack.as_deref().unwrap_or("default")},
+        "stack": {"kind": "ClusterStack", "name": given(parts.flags.stack.as_ref()).unwrap_or("default")},
         "order": order(&parts.flags)?.unwrap_or_else(|| json!([])),
     });
-    if let Some(store) = &parts.flags.store {
+    if let Some(store) = given(parts.flags.store.as_ref()) {
         spec["store"] = json!({"kind": "ClusterStore", "name": store});
     }
     if kind.namespaced {
-        spec["serviceAccountName"] = json!(parts.service_account.as_deref().unwrap_or("default"));
+        spec["serviceAccountName"] = json!(given(parts.service_account.as_ref()).unwrap_or("default"));
     } else {
         spec["serviceAccountRef"] = settings.account_reference();
     }
@@ -194,19 +195,19 @@ fn patch_builder(cluster: &Cluster, kind: Kind, existing: &Value, parts: &Parts)
     let printer = Printer::new(&parts.flags.output)?;
     let mut updated = existing.clone();
     let spec = &mut updated["spec"];
-    if let Some(tag) = &parts.flags.tag {
+    if let Some(tag) = given(parts.flags.tag.as_ref()) {
         spec["tag"] = json!(tag);
     }
-    if let Some(stack) = &parts.flags.stack {
+    if let Some(stack) = given(parts.flags.stack.as_ref()) {
         spec["stack"]["name"] = json!(stack);
     }
-    if let Some(store) = &parts.flags.store {
+    if let Some(store) = given(parts.flags.store.as_ref()) {
         spec["store"]["name"] = json!(store);
     }
     if let Some(order) = order(&parts.flags)? {
         spec["order"] = order;
     }
-    if let Some(account) = parts.service_account.as_ref().filter(|_| kind.namespaced) {
+    if let Some(account) = given(parts.service_account.as_ref()).filter(|_| kind.namespaced) {
         spec["serviceAccountName"] = json!(account);
     }
     patch_ready(cluster, &printer, kind, existing, updated, "patched")

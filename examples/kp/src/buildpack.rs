@@ -5,6 +5,7 @@ mod command;
 use serde_json::{Value, json};
 
 use crate::{
+    arguments::given,
     cluster::{Cluster, Kind},
     print::{Block, Printer, Table, out},
     resource::{condition, create_ready, delete, list_sorted, new, patch_ready, remember_as_applied, text},
@@ -40,11 +41,11 @@ pub(crate) fn run(kind: Kind, command: Command) -> anyhow::Result<()> {
         Command::Create(New { image, place }) => create(&cluster, kind, &namespace, &image, &place),
         Command::Save(Parts { image, place }) => match cluster.find(kind, &namespace, &place.name)? {
             None => create(&cluster, kind, &namespace, &image.unwrap_or_default(), &place),
-            Some(existing) => patch(&cluster, kind, &existing, image.as_deref(), &place),
+            Some(existing) => patch(&cluster, kind, &existing, given(image.as_ref()), &place),
         },
         Command::Patch(Parts { image, place }) => {
             let existing = cluster.get(kind, &namespace, &place.name)?;
-            patch(&cluster, kind, &existing, image.as_deref(), &place)
+            patch(&cluster, kind, &existing, given(image.as_ref()), &place)
         }
         Command::List { .. } => list(&cluster, kind, &namespace),
         Command::Status { name, .. } => {
@@ -59,7 +60,7 @@ fn create(cluster: &Cluster, kind: Kind, namespace: &str, image: &str, place: &P
     let printer = Printer::new(&place.output)?;
     let mut spec = json!({"image": image});
     if kind.namespaced {
-        spec["serviceAccountName"] = json!(place.service_account.as_deref().unwrap_or("default"));
+        spec["serviceAccountName"] = json!(given(place.service_account.as_ref()).unwrap_or("default"));
     } else {
         spec["serviceAccountRef"] = Settings::read(cluster).account_reference();
     }
@@ -74,7 +75,7 @@ fn patch(cluster: &Cluster, kind: Kind, existing: &Value, image: Option<&str>, p
     if let Some(image) = image {
         updated["spec"]["image"] = json!(image);
     }
-    if let Some(account) = place.service_account.as_ref().filter(|_| kind.namespaced) {
+    if let Some(account) = given(place.service_account.as_ref()).filter(|_| kind.namespaced) {
         updated["spec"]["serviceAccountName"] = json!(account);
     }
     patch_ready(cluster, &printer, kind, existing, updated, "patched")

@@ -10,6 +10,7 @@ use registry_auth::Reference;
 use serde_json::{Value, json};
 
 use crate::{
+    arguments::given,
     build,
     cluster::{BUILD, Cluster, IMAGE},
     logs,
@@ -193,18 +194,21 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create(flags) => {
             let builders = Builders {
-                namespaced: flags.builder.as_deref(),
-                cluster: flags.cluster_builder.as_deref(),
+                namespaced: given(flags.builder.as_ref()),
+                cluster: given(flags.cluster_builder.as_ref()),
             };
             create_image(&cluster, &flags.tag, &builders, &flags.common, &flags.destination)
         }
         Command::Save(flags) => {
             let builders = Builders {
-                namespaced: flags.builder.as_deref(),
-                cluster: flags.cluster_builder.as_deref(),
+                namespaced: given(flags.builder.as_ref()),
+                cluster: given(flags.cluster_builder.as_ref()),
             };
             let namespace = cluster.namespace(&flags.common.namespace.namespace);
-            match (cluster.find(IMAGE, namespace, &flags.common.name)?, &flags.tag) {
+            match (
+                cluster.find(IMAGE, namespace, &flags.common.name)?,
+                given(flags.tag.as_ref()),
+            ) {
                 (Some(existing), _) => {
                     let edit = (&flags.common, &flags.removals, &flags.destination);
                     patch_image(&cluster, &existing, &builders, edit)
@@ -215,8 +219,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Patch(flags) => {
             let builders = Builders {
-                namespaced: flags.builder.as_deref(),
-                cluster: flags.cluster_builder.as_deref(),
+                namespaced: given(flags.builder.as_ref()),
+                cluster: given(flags.cluster_builder.as_ref()),
             };
             let namespace = cluster.namespace(&flags.common.namespace.namespace);
             let existing = cluster.get(IMAGE, namespace, &flags.common.name)?;
@@ -241,7 +245,7 @@ fn create_image(
     printer.step("Creating Image Resource...");
     let namespace = cluster.namespace(&flags.namespace.namespace).to_owned();
     let mut spec = edit::new_spec(tag, builders, flags, &namespace)?;
-    if let Some(path) = &flags.local_path {
+    if let Some(path) = given(flags.local_path.as_ref()) {
         let repository = source_repository(tag, destination)?;
         printer.step(&format!("Uploading to '{repository}'..."));
         edit::set_local_source(&mut spec, &upload(&printer, flags, path, &repository)?);
@@ -264,7 +268,7 @@ fn source_repository(tag: &str, destination: &Destination) -> anyhow::Result<Str
             .with_context(|| format!("could not parse reference: {text}"))?;
         Ok(reference.repository().to_string())
     };
-    match &destination.local_path_destination_image {
+    match given(destination.local_path_destination_image.as_ref()) {
         Some(destination) => repository(destination),
         None => Ok(format!("{}-source", repository(tag)?)),
     }
@@ -283,7 +287,7 @@ fn patch_image(
     let printer = Printer::with_uploads(&flags.output)?;
     printer.step("Patching Image Resource...");
     let mut updated = edit::edited(existing, builders, flags, removals)?;
-    if let Some(path) = &flags.local_path {
+    if let Some(path) = given(flags.local_path.as_ref()) {
         let repository = source_repository(text(existing, "/spec/tag"), destination)?;
         edit::set_local_source(&mut updated["spec"], &upload(&printer, flags, path, &repository)?);
     }

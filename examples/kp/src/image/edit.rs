@@ -5,10 +5,11 @@ use registry_auth::Reference;
 use serde_json::{Value, json};
 
 use super::{Builders, Common, Removals};
+use crate::arguments::given;
 
 /// The spec of a new image.
 pub(super) fn new_spec(tag: &str, builders: &Builders<'_>, flags: &Common, namespace: &str) -> anyhow::Result<Value> {
-    if flags.git.iter().chain(&flags.blob).chain(&flags.local_path).count() != 1 {
+    if sources(flags) != 1 {
         bail!("image source must be one of git, blob, or local-path");
     }
     check(flags, builders)?;
@@ -27,7 +28,7 @@ pub(super) fn new_spec(tag: &str, builders: &Builders<'_>, flags: &Common, names
     let mut spec = json!({
         "tag": tag,
         "builder": builder(builders, namespace).unwrap_or_else(|| json!({"kind": "ClusterBuilder", "name": "default"})),
-        "serviceAccountName": flags.service_account.as_deref().filter(|name| !name.is_empty()).unwrap_or("default"),
+        "serviceAccountName": given(flags.service_account.as_ref()).unwrap_or("default"),
         "source": {},
         "build": {"resources": {}},
     });
@@ -47,7 +48,7 @@ pub(super) fn edited(
     flags: &Common,
     removals: &Removals,
 ) -> anyhow::Result<Value> {
-    if flags.git.iter().chain(&flags.blob).chain(&flags.local_path).count() > 1 {
+    if sources(flags) > 1 {
         bail!("image source must be one of git, blob, or local-path");
     }
     check(flags, builders)?;
@@ -58,7 +59,7 @@ pub(super) fn edited(
     if let Some(builder) = builder(builders, namespace) {
         spec["builder"] = builder;
     }
-    if let Some(account) = &flags.service_account {
+    if let Some(account) = given(flags.service_account.as_ref()) {
         spec["serviceAccountName"] = json!(account);
     }
     set_source(spec, flags)?;
@@ -67,8 +68,15 @@ pub(super) fn edited(
     Ok(image)
 }
 
+/// How many sources the flags name.
+fn sources(flags: &Common) -> usize {
+    let named = [&flags.git, &flags.blob, &flags.local_path];
+    named.iter().filter(|source| given(source.as_ref()).is_some()).count()
+}
+
 fn check(flags: &Common, builders: &Builders<'_>) -> anyhow::Result<()> {
-    if flags.git_revision.is_some() && (flags.blob.is_some() || flags.local_path.is_some()) {
+    let other = given(flags.blob.as_ref()).or_else(|| given(flags.local_path.as_ref()));
+    if given(flags.git_revision.as_ref()).is_some() && other.is_some() {
         bail!("git-revision is incompatible with blob and local path image sources");
     }
     if builders.namespaced.is_some() && builders.cluster.is_some() {
@@ -96,19 +104,19 @@ pub(super) fn set_local_source(spec: &mut Value, image: &str) {
 
 fn set_source(spec: &mut Value, flags: &Common) -> anyhow::Result<()> {
     let mut source = spec["source"].as_object().cloned().unwrap_or_default();
-    if let Some(url) = &flags.git {
+    let revision = given(flags.git_revision.as_ref());
+    if let Some(url) = given(flags.git.as_ref()) {
         source.remove("blob");
         source.remove("registry");
-        let revision = flags.git_revision.as_deref().unwrap_or("main");
         let mut git = source.get("git").cloned().unwrap_or_else(|| json!({}));
         git["url"] = json!(url);
-        git["revision"] = json!(revision);
+        git["revision"] = json!(revision.unwrap_or("main"));
         source.insert("git".into(), git);
-    } else if let Some(url) = &flags.blob {
+    } else if let Some(url) = given(flags.blob.as_ref()) {
         source.remove("git");
         source.remove("registry");
         source.insert("blob".into(), json!({"url": url}));
-    } else if let Some(revision) = &flags.git_revision {
+    } else if let Some(revision) = revision {
         let git = source.get_mut("git");
         git.ok_or_else(|| anyhow!("git-revision is incompatible with existing image source"))?["revision"] =
             json!(revision);
@@ -208,7 +216,7 @@ fn binding(text: &str) -> anyhow::Result<Value> {
 }
 
 fn set_limits(spec: &mut Value, flags: &Common) -> anyhow::Result<()> {
-    if let Some(size) = &flags.cache_size {
+    if let Some(size) = given(flags.cache_size.as_ref()) {
         let quantity = size.parse::<rebuild_policy::Quantity>();
         let quantity = quantity.map_err(|_| anyhow!("invalid cache size, must be valid quantity ex. 2G"))?;
         if quantity <= rebuild_policy::Quantity::default() {
@@ -226,7 +234,7 @@ fn set_limits(spec: &mut Value, flags: &Common) -> anyhow::Result<()> {
         ("successBuildHistoryLimit", &flags.success_build_history_limit),
         ("failedBuildHistoryLimit", &flags.failed_build_history_limit),
     ] {
-        let Some(limit) = limit else { continue };
+        let Some(limit) = given(limit.as_ref()) else { continue };
         let limit = limit.parse::<i64>().ok().filter(|limit| *limit > 0);
         spec[field] = json!(limit.ok_or_else(|| anyhow!("must provide a valid build history limit > 0"))?);
     }
@@ -283,6 +291,22 @@ mod tests {
         let other = patched("--env B=1 --delete-env A --additional-tag reg.example/app:u");
         let other = other.expect("these are about different names");
         assert_eq!(other["spec"]["build"]["env"], json!([{"name": "B", "value": "1"}]));
+    }
+
+    #[test]
+    fn a_flag_with_an_empty_value_changes_nothing_but_the_sub_path() {
+        let flags = "--git= --git-revision= --blob= --local-path= --service-account= --cache-size= \
+                     --success-build-history-limit= --failed-build-history-limit=";
+        assert_eq!(
+            patched(flags).expect(flags),
+            patched("--sub-path=").expect("it is valid")
+        );
+        let image = patched("--git= --git-revision= --blob=reg.example/app.zip").expect("this is one source");
+        assert_eq!(image["spec"]["source"], json!({"blob": {"url": "reg.example/app.zip"}}));
+        let image = patched("--git=reg.example/app --git-revision=").expect("this is one source");
+        assert_eq!(image["spec"]["source"]["git"]["revision"], "main");
+        let image = patched("--sub-path=app --blob=x").expect("this is one source");
+        assert_eq!(image["spec"]["source"]["subPath"], "app");
     }
 
     #[test]
