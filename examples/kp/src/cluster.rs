@@ -76,14 +76,18 @@ impl Kind {
         }
     }
 
-    /// The path of all objects of the kind: in a namespace, or everywhere.
-    fn path(self, namespace: &str) -> String {
-        let root = if self.api_version == "v1" {
+    /// The path of the API that the kind belongs to.
+    fn api(self) -> String {
+        if self.api_version == "v1" {
             "/api/v1".to_owned()
         } else {
             format!("/apis/{}", self.api_version)
-        };
-        let mut path = root;
+        }
+    }
+
+    /// The path of all objects of the kind: in a namespace, or everywhere.
+    fn path(self, namespace: &str) -> String {
+        let mut path = self.api();
         if self.namespaced && !namespace.is_empty() {
             path += &format!("/namespaces/{}", escape(namespace));
         }
@@ -236,6 +240,11 @@ impl Cluster {
             Value::Array(items) => Ok(items),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Fails when the server does not serve the API of a kind.
+    pub(crate) fn check_serves(&self, kind: Kind) -> anyhow::Result<()> {
+        accept(self.call("GET", &kind.api(), None)?).map(drop)
     }
 
     /// Creates an object, which carries its own apiVersion, kind and metadata.
@@ -475,27 +484,31 @@ mod tests {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let cluster = connected(&listener);
         let answering = std::thread::spawn(move || {
-            let (mut caller, _) = listener.accept().expect("somebody calls");
             let text = "404 page not found\n";
             let head = format!(
                 "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close",
                 text.len()
             );
-            let mut request = BufReader::new(caller.try_clone().expect("it is a socket")).lines();
-            while request
-                .next()
-                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
-            {}
-            caller
-                .write_all(format!("{head}\r\n\r\n{text}").as_bytes())
-                .expect("it listens");
+            for _ in 0..2 {
+                let (mut caller, _) = listener.accept().expect("somebody calls");
+                let mut request = BufReader::new(caller.try_clone().expect("it is a socket")).lines();
+                while request
+                    .next()
+                    .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+                {}
+                caller
+                    .write_all(format!("{head}\r\n\r\n{text}").as_bytes())
+                    .expect("it listens");
+            }
         });
-        let error = cluster
-            .find(IMAGE, "demo", "a")
-            .expect_err("there is no kpack")
-            .to_string();
+        for error in [
+            cluster.find(IMAGE, "demo", "a").err(),
+            cluster.check_serves(IMAGE).err(),
+        ] {
+            let error = error.expect("there is no kpack").to_string();
+            assert!(error.starts_with("kpack.io group not found"), "{error}");
+        }
         answering.join().expect("it answers");
-        assert!(error.starts_with("kpack.io group not found"), "{error}");
     }
 
     #[test]

@@ -28,11 +28,12 @@ pub(crate) fn remember_as_applied(object: &mut Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates the object unless this is a dry run, prints it if asked to, and returns it.
+/// Creates the object unless this is a dry run, which only asks whether the server has its kind at all; prints it if asked to, and returns it.
 pub(crate) fn create(cluster: &Cluster, printer: &Printer, kind: Kind, object: &Value) -> anyhow::Result<Value> {
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
     let object = shape::complete(object)?;
     let object = if printer.is_dry_run() {
+        cluster.check_serves(kind)?;
         object
     } else {
         cluster.create(kind, namespace, &object)?
