@@ -1,6 +1,6 @@
 //! The ConfigMap `kpack/kp-config`: the repository and the service account that kp writes into what it creates.
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::cluster::{CONFIG_MAP, Cluster, merge_patch};
@@ -11,24 +11,28 @@ const REPOSITORY: &str = "default.repository";
 const ACCOUNT: &str = "default.repository.serviceaccount";
 const ACCOUNT_NAMESPACE: &str = "default.repository.serviceaccount.namespace";
 
-/// The settings; what can't be read counts as not set.
-pub(crate) struct Settings(Value);
+/// The settings, or why they could not be read; then those that have a default have it.
+pub(crate) struct Settings(anyhow::Result<Value>);
 
 impl Settings {
     pub(crate) fn read(cluster: &Cluster) -> Self {
-        let map = cluster.find(CONFIG_MAP, NAMESPACE, NAME).ok().flatten();
-        Self(map.map_or(Value::Null, |mut map| map["data"].take()))
+        let map = cluster.find(CONFIG_MAP, NAMESPACE, NAME);
+        Self(map.map(|map| map.map_or(Value::Null, |mut map| map["data"].take())))
     }
 
     fn value(&self, key: &str) -> Option<&str> {
+        let data = self.0.as_ref().ok()?;
         let historical = key.replacen("default", "canonical", 1);
         [key, historical.as_str()]
             .into_iter()
-            .find_map(|key| self.0[key].as_str())
+            .find_map(|key| data[key].as_str())
             .filter(|text| !text.is_empty())
     }
 
     pub(crate) fn repository(&self) -> anyhow::Result<&str> {
+        if let Err(error) = &self.0 {
+            bail!("failed to get default repository: {error:#}");
+        }
         let repository = self.value(REPOSITORY).map(|text| text.trim_end_matches('/'));
         repository
             .ok_or_else(|| anyhow!("failed to get default repository: use \"kp config default-repository\" to set"))
@@ -71,5 +75,23 @@ fn set(cluster: &Cluster, pairs: &[(&str, &str)]) -> anyhow::Result<()> {
         Some(before) => cluster
             .patch(CONFIG_MAP, NAMESPACE, NAME, &merge_patch(&before, &map))
             .map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_not_called_unset() {
+        let settings = Settings(Err(anyhow!("cannot reach the API server")));
+        let error = settings.repository().expect_err("nothing was read").to_string();
+        assert_eq!(error, "failed to get default repository: cannot reach the API server");
+        assert_eq!(settings.account(), ("default", NAMESPACE));
+        let error = Settings(Ok(Value::Null)).repository().expect_err("nothing is set");
+        assert!(
+            error.to_string().contains("use \"kp config default-repository\""),
+            "{error}"
+        );
     }
 }
