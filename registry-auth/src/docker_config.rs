@@ -105,7 +105,8 @@ impl DockerConfig {
 
     /// Adds the content of the variable `DOCKER_AUTH_CONFIG`, whose entries go before the file's and its helpers.
     ///
-    /// What is not exactly `{"auths": {KEY: {"auth": TEXT}}}` is ignored, as docker does.
+    /// What is not exactly `{"auths": {KEY: {"auth": TEXT}}}` is ignored, as docker does; so is all of it where one TEXT is
+    /// empty.
     #[must_use]
     pub fn with_auth_config(mut self, text: &str) -> Self {
         self.overrides = read_auth_config(text).unwrap_or_default();
@@ -197,7 +198,7 @@ fn read_auth_config(text: &str) -> Option<BTreeMap<String, Credential>> {
     let mut found = BTreeMap::new();
     for (key, entry) in root.map("auths")? {
         match entry {
-            GoValue::Object(object) if object.has_only("auth") => {}
+            GoValue::Object(object) if object.has_only("auth") && object.text("auth") != Some("") => {}
             _ => return None,
         }
         found.insert(key.to_owned(), decode_entry(entry).ok()?);

@@ -295,6 +295,21 @@ impl HelperRunner for OneHost {
 }
 
 #[test]
+fn a_variable_with_an_entry_that_holds_no_auth_is_ignored_as_a_whole() {
+    for entry in ["{}", "null", r#"{"auth": ""}"#, r#"{"auth": null}"#] {
+        let variable =
+            format!(r#"{{"auths": {{"reg.example.com": {{"auth": "ZW52OjE="}}, "other.example": {entry}}}}}"#);
+        let file = br#"{"auths": {"reg.example.com": {"auth": "dXNlcjpwYXNz"}}}"#;
+        let config = DockerConfig::from_json(file).expect("it is a config");
+        let found = config
+            .with_auth_config(&variable)
+            .find(&repository("reg.example.com/app"));
+        let found = found.expect("no helper is needed").expect("the file has one");
+        assert_eq!(found.user(), "user", "{entry}");
+    }
+}
+
+#[test]
 fn a_registry_token_stays_where_a_helper_gives_the_rest_or_nothing() {
     let entry = r#"{"auth": "ZmlsZTpwYXNz", "identitytoken": "it", "registrytoken": "rt"}"#;
     let config =
