@@ -18,7 +18,8 @@ use crate::{
 ///
 /// A key is a host, perhaps with globs in its labels (`*.example.com`: as many labels as the registry, the same
 /// port) and perhaps with a path that must be a prefix of the repository's. Alphabetically later keys, and so longer
-/// ones of the same host, go first; among equal keys the earlier secret does.
+/// ones of the same host, go first; among equal keys the earlier secret does. `%XX` in a key is decoded twice, as a kubelet
+/// does: `%3F` begins a query, which counts for the order only.
 #[derive(Clone, Default)]
 pub struct PullKeyring {
     entries: Vec<(Key, Credential)>,
@@ -26,8 +27,9 @@ pub struct PullKeyring {
 
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
-    host: String,
-    path: String,
+    text: String,
+    /// What it serves; `None` when `text` is no address any more.
+    pattern: Option<GoUrl>,
 }
 
 impl PullKeyring {
@@ -45,7 +47,7 @@ impl PullKeyring {
             }
         }
         // A stable sort: equal keys stay in the order of their secrets.
-        entries.sort_by_key(|(key, _)| std::cmp::Reverse(key.to_string()));
+        entries.sort_by(|(one, _), (other, _)| other.text.cmp(&one.text));
         Ok(Self { entries })
     }
 
@@ -102,23 +104,22 @@ impl Key {
         if path == "/" {
             path.clear();
         }
-        Ok(Self { host, path })
+        let text = format!("{host}{path}");
+        let pattern = GoUrl::parse(&format!("https://{text}"));
+        Ok(Self { text, pattern })
     }
 
     fn serves(&self, host: &str, path: &str) -> bool {
-        let ((glob, glob_port), (name, port)) = (split_port(&self.host), split_port(host));
-        if glob_port != port || !path.starts_with(&self.path) {
+        let Some(pattern) = &self.pattern else {
+            return false;
+        };
+        let ((glob, glob_port), (name, port)) = (split_port(&pattern.host), split_port(host));
+        if glob_port != port || !path.starts_with(&pattern.path) {
             return false;
         }
         let (globs, labels): (Vec<_>, Vec<_>) = (glob.split('.').collect(), name.split('.').collect());
         let mut pairs = globs.iter().zip(&labels);
         globs.len() == labels.len() && pairs.all(|(glob, label)| glob_matches(glob, label))
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.host, self.path)
     }
 }
 
@@ -211,7 +212,7 @@ impl Keychain for PullKeyring {
 
 impl fmt::Debug for PullKeyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<_> = self.entries.iter().map(|(key, _)| key.to_string()).collect();
+        let keys: Vec<_> = self.entries.iter().map(|(key, _)| &key.text).collect();
         write!(f, "PullKeyring({keys:?})")
     }
 }
@@ -232,6 +233,22 @@ mod tests {
             ("a]b.io:5000", "a]b.io:5000", ""),
         ] {
             assert_eq!(split_port(text), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_escaped_in_a_key_is_decoded_twice() {
+        for (key, path, serves) in [
+            ("reg.io/team%3Fx", "/team/app", true),
+            ("reg.io/team%23x", "/team/app", true),
+            ("reg.io/te%61m", "/team/app", true),
+            ("reg.io/te%2561m", "/team/app", true),
+            ("reg.io/te%252561m", "/team/app", false),
+            ("reg.io/team%25zz", "/team/app", false),
+            ("reg.io/team?x", "/team/app", true),
+        ] {
+            let key = Key::parse(key).expect("it is an address");
+            assert_eq!(key.serves("reg.io", path), serves, "{}", key.text);
         }
     }
 
