@@ -138,7 +138,7 @@ impl DockerConfig {
         let found = ask_helper(self.runner.as_deref(), helper, key).map_err(|error| KeychainError {
             keychain: self.place.clone(),
             problem: error.to_string(),
-            source: Some(Box::new(error)),
+            source: Some(Arc::new(error)),
         })?;
         // Helpers know nothing of registry tokens, so that the file's stays.
         Ok(match entry.map(Credential::kind) {

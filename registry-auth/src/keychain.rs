@@ -1,6 +1,6 @@
 //! Where credentials are looked for.
 
-use std::{fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use crate::{credential::Credential, host::RegistryHost, repository::Repository};
 
@@ -28,17 +28,29 @@ impl<K: Keychain + ?Sized> Keychain for Arc<K> {
     }
 }
 
-/// Why a keychain could not answer. Never holds a secret.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot get a credential from {keychain}: {problem}")]
+/// Why a keychain could not answer. Never holds a secret. Copies share their cause.
+#[derive(Clone, Debug)]
 pub struct KeychainError {
     /// The keychain or source that failed.
     pub keychain: String,
     /// What went wrong, and what to do about it.
     pub problem: String,
     /// The cause, where there is one.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl fmt::Display for KeychainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot get a credential from {}: {}", self.keychain, self.problem)
+    }
+}
+
+// Not derived: that would give the `Arc` as the cause, which then can't be downcast to what it is.
+impl Error for KeychainError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let cause = self.source.as_deref()?;
+        Some(cause)
+    }
 }
 
 impl KeychainError {

@@ -2,8 +2,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
@@ -36,7 +34,7 @@ struct Lookup {
     answered: Condvar,
 }
 
-type Answer = Result<Credential, Arc<KeychainError>>;
+type Answer = Result<Credential, KeychainError>;
 
 impl Credentials {
     pub(crate) fn new(keychain: Arc<dyn Keychain>) -> Self {
@@ -66,7 +64,7 @@ impl Credentials {
             }
         };
         let answer = lookup.wait(repository.registry().as_str(), terms, clock)?;
-        answer.map_err(|error| Reason::Keychain(shared(error)))
+        answer.map_err(Reason::Keychain)
     }
 
     /// Forgets a credential that was refused, so that the keychain is asked again: some end after hours.
@@ -84,7 +82,7 @@ impl Credentials {
         thread::spawn(move || {
             let found = catch_unwind(AssertUnwindSafe(|| this.keychain.find(&repository)));
             let found = found.unwrap_or_else(|_| Err(KeychainError::new("the keychain", "it panicked")));
-            let answer = found.map(Option::unwrap_or_default).map_err(Arc::new);
+            let answer = found.map(Option::unwrap_or_default);
             let mut known = lock(&this.known);
             match &answer {
                 Ok(credential) => known.insert(repository, Known::Found(credential.clone())),
@@ -113,36 +111,5 @@ impl Lookup {
             let waited = self.answered.wait_timeout(answer, slice);
             answer = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-}
-
-/// Gives one error to each of those who waited for it.
-fn shared(error: Arc<KeychainError>) -> KeychainError {
-    KeychainError {
-        keychain: error.keychain.clone(),
-        problem: error.problem.clone(),
-        source: error.source.is_some().then(|| Box::new(Cause(error)) as _),
-    }
-}
-
-/// The cause of an error that several have.
-#[derive(Debug)]
-struct Cause(Arc<KeychainError>);
-
-impl Cause {
-    fn cause(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause().map_or(Ok(()), |cause| fmt::Display::fmt(cause, f))
-    }
-}
-
-impl Error for Cause {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause()?.source()
     }
 }
