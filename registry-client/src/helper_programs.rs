@@ -2,9 +2,10 @@
 
 use std::{
     ffi::OsString,
-    fmt,
+    fmt, fs,
     io::{self, Read, Write},
-    path::PathBuf,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -17,7 +18,7 @@ const MAX_OUTPUT: u64 = 1 << 20;
 
 /// Runs `docker-credential-NAME` programs, for [`DockerConfig::with_helpers`](registry_auth::DockerConfig::with_helpers).
 ///
-/// A program is looked for in the given directories only, sees the given environment only, and is killed when it takes
+/// A program is looked for in the given directories only, where files that nobody may execute are passed over; it sees the given environment only, and is killed when it takes
 /// longer than the time limit.
 #[derive(Clone)]
 pub struct HelperPrograms {
@@ -55,7 +56,7 @@ impl HelperRunner for HelperPrograms {
             .iter()
             .filter(|folder| folder.is_absolute())
             .map(|folder| folder.join(&name));
-        let program = candidates.find(|program| program.is_file());
+        let program = candidates.find(|program| is_executable(program));
         let program =
             program.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no program {name}")))?;
         let mut child = Command::new(program)
@@ -104,6 +105,10 @@ impl HelperPrograms {
     }
 }
 
+fn is_executable(program: &Path) -> bool {
+    fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
 /// Does `work` on a thread of its own, and waits until then; `Err(None)` when that was too short.
 fn within<T: Send + 'static>(
     until: Instant,
@@ -143,7 +148,7 @@ impl fmt::Debug for HelperPrograms {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+    use std::sync::Arc;
 
     use registry_auth::{DockerConfig, Keychain};
 
@@ -170,6 +175,18 @@ mod tests {
             .expect("it answers");
         let found = found.expect("there is a credential");
         assert_eq!(found.password().expose(), "of reg.example.com/team/app with this");
+    }
+
+    #[test]
+    fn a_file_that_is_no_program_does_not_hide_a_helper_behind_it() {
+        let (folder, mut programs) = programs("printf '{}'");
+        let other = tempfile::tempdir().expect("a directory");
+        fs::write(other.path().join("docker-credential-test"), "").expect("it is written");
+        programs.directories = vec![other.path().to_owned(), folder.path().to_owned()];
+        assert!(programs.run("test", "reg.example.com").expect("it is found").success);
+        programs.directories.pop();
+        let error = programs.run("test", "reg.example.com").err().map(|error| error.kind());
+        assert_eq!(error, Some(io::ErrorKind::NotFound));
     }
 
     #[test]
