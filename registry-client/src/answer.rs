@@ -19,10 +19,8 @@ use crate::{
 
 /// The largest manifest that is read.
 pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
-/// How much of an error answer is looked at.
+/// How much of an error answer is looked at; all errors in that are kept.
 const MAX_ERROR: u64 = 16 << 10;
-/// How many of its errors are kept.
-const MOST_ERRORS: usize = 8;
 
 /// Takes an answer apart as an error. Reads its body, so that the connection can be used again.
 pub(crate) fn failure(answer: Response<AnswerBody>) -> Reason {
@@ -48,7 +46,6 @@ fn server_errors(headers: &HeaderMap, body: &[u8]) -> Vec<ServerError> {
         let text = |error: &Value, name: &str| clean(member(error, name).and_then(Value::as_str).unwrap_or_default());
         return errors
             .iter()
-            .take(MOST_ERRORS)
             .map(|error| ServerError {
                 code: text(error, "code"),
                 message: text(error, "message"),
@@ -83,10 +80,7 @@ fn first_errors(body: &[u8]) -> Option<Vec<Value>> {
     let mut rest = body[at..].trim_ascii_start().strip_prefix(b":")?;
     let mut separator = b"[";
     let mut errors = Vec::new();
-    while errors.len() < MOST_ERRORS {
-        let Some(next) = rest.trim_ascii_start().strip_prefix(separator) else {
-            break;
-        };
+    while let Some(next) = rest.trim_ascii_start().strip_prefix(separator) {
         let mut values = serde_json::Deserializer::from_slice(next).into_iter();
         let Some(Ok(error)) = values.next() else { break };
         errors.push(error);
@@ -142,8 +136,10 @@ mod tests {
         let whole = format!(r#"{{ "errors" : [ {} ] }}"#, [error; 3].join(" , "));
         assert_eq!(codes(&whole), ["MANIFEST_BLOB_UNKNOWN"; 3]);
         assert_eq!(codes(&whole[..whole.len() - 40]), ["MANIFEST_BLOB_UNKNOWN"; 2]);
-        let long = format!(r#"{{"errors":[{}"#, [error; 500].join(","));
-        assert_eq!(codes(&long), ["MANIFEST_BLOB_UNKNOWN"; MOST_ERRORS]);
+        let long = format!(r#"{{"errors":[{}"#, [error; 50].join(","));
+        assert_eq!(codes(&long), ["MANIFEST_BLOB_UNKNOWN"; 50]);
+        let long = format!("{long}]}}");
+        assert_eq!(codes(&long), ["MANIFEST_BLOB_UNKNOWN"; 50]);
     }
 
     #[test]
