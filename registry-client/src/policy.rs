@@ -136,12 +136,11 @@ pub struct ProxyPolicy {
 }
 
 impl ProxyPolicy {
-    /// Takes the proxies from the usual environment variables (lower case first), which `variable` looks up.
+    /// Takes the proxies from the usual environment variables (lower case first), which `variable` looks up; an empty one
+    /// counts as not set.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let find = |name: &str| {
-            let value = variable(&name.to_ascii_lowercase()).or_else(|| variable(name));
-            value.filter(|value| !value.is_empty())
-        };
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let find = |name: &str| set(&name.to_ascii_lowercase()).or_else(|| set(name));
         let no_proxy = find("NO_PROXY").unwrap_or_default();
         let no_proxy = no_proxy.split(',').map(str::trim).filter(|host| !host.is_empty());
         Self {

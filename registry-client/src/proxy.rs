@@ -8,7 +8,7 @@ use crate::policy::ProxyPolicy;
 
 impl ProxyPolicy {
     /// Returns the proxy of requests to `origin`; `None` for what is reached directly.
-    pub(crate) fn proxy_of(&self, origin: &Origin) -> Option<&str> {
+    pub fn proxy_of(&self, origin: &Origin) -> Option<&str> {
         let proxy = match origin.scheme() {
             Scheme::Http => &self.http,
             Scheme::Https => &self.https,
@@ -46,7 +46,11 @@ fn matches(entry: &str, origin: &Origin) -> bool {
     };
     let name = name.trim_start_matches('*').trim_start_matches('.');
     let below = || origin.host().strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
-    port.is_none_or(|port| port == origin.port()) && !name.is_empty() && (origin.host() == name || below())
+    let is_named = match (address(name), address(origin.host())) {
+        (Some(name), Some(host)) => name == host,
+        _ => !name.is_empty() && (origin.host() == name || below()),
+    };
+    port.is_none_or(|port| port == origin.port()) && is_named
 }
 
 fn in_range(network: IpAddr, bits: u32, host: IpAddr) -> bool {
@@ -78,6 +82,22 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_does_not_hide_the_one_in_other_letters() {
+        let environment = [
+            ("http_proxy", ""),
+            ("HTTP_PROXY", "http://a:1"),
+            ("https_proxy", ""),
+            ("all_proxy", "http://b:2"),
+        ];
+        let policy = ProxyPolicy::from_env(|name| {
+            let found = environment.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        assert_eq!(policy.http.as_deref(), Some("http://a:1"));
+        assert_eq!(policy.https.as_deref(), Some("http://b:2"));
+    }
+
+    #[test]
     fn named_hosts_their_subdomains_and_ranges_are_reached_directly() {
         for (no_proxy, address, expected) in [
             ("example.com", "https://example.com/", true),
@@ -88,6 +108,12 @@ mod tests {
             ("10.0.0.0/8", "http://10.1.2.3/", true),
             ("10.0.0.0/8", "http://11.1.2.3/", false),
             ("0.0.0.0/0", "http://11.1.2.3/", true),
+            ("fd00::1", "http://[fd00::1]:5000/", true),
+            ("[fd00::1]", "http://[fd00::1]:5000/", true),
+            ("[fd00::1]:5000", "http://[fd00::1]:5000/", true),
+            ("[fd00::1]:5000", "http://[fd00::1]:5001/", false),
+            ("fd00::2", "http://[fd00::1]:5000/", false),
+            ("fd00::/8", "http://[fd00::1]:5000/", true),
             ("*", "https://anything/", true),
             ("", "https://anything/", false),
             ("", "http://127.0.0.1:5000/", true),
