@@ -39,7 +39,8 @@ pub struct HttpPolicy {
     ///
     /// Blobs take as long as they are large; [`Client::with_time_limit`](crate::Client::with_time_limit) limits them.
     pub operation_timeout: Duration,
-    /// Certificates (PEM, each text one or more) of authorities trusted besides the built-in ones.
+    /// Certificates (PEM, each text one or more) of authorities trusted besides the built-in ones; a registry that shows one
+    /// of these as its own is trusted, too.
     pub extra_ca_pems: Vec<Vec<u8>>,
     /// Hosts (`HOST` for every port, or `HOST:PORT`) that are spoken to with plain http only.
     pub plain_http_hosts: Vec<String>,

@@ -9,13 +9,16 @@ use std::{
 
 use registry_auth::Origin;
 use rustls::{
-    ClientConfig, ClientConnection, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
+    CertificateError, ClientConfig, ClientConnection, ConfigBuilder, DigitallySignedStruct, RootCertStore,
+    SignatureScheme, StreamOwned,
     client::{
-        WantsClientCert,
+        WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
@@ -30,10 +33,85 @@ use crate::{
 
 /// Makes the configuration that trusts the built-in authorities and those in `pems`.
 pub(crate) fn verifying(pems: &[&[u8]], own: Option<&ClientCertificate>) -> Result<ClientConfig, HttpError> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(TrustListed::new(pems, &provider)?);
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| HttpError::new("TLS", HttpErrorKind::Policy).because(error))?;
+    with_client(builder.dangerous().with_custom_certificate_verifier(verifier), own)
+}
+
+/// Trusts a server that an authority vouches for, and one whose own certificate is listed among those of authorities.
+///
+/// A small registry signs its certificate itself, often as one that may sign others (as `openssl req -x509` makes them).
+/// Go takes such a one from a server when it is listed, webpki never.
+#[derive(Debug)]
+struct TrustListed {
+    authorities: Arc<WebPkiServerVerifier>,
+    listed: Vec<CertificateDer<'static>>,
+}
+
+impl TrustListed {
+    fn new(pems: &[&[u8]], provider: &Arc<CryptoProvider>) -> Result<Self, HttpError> {
+        let listed = listed(pems)?;
+        let mut roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
+        roots.add_parsable_certificates(listed.iter().cloned());
+        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+        let authorities = authorities.map_err(|error| HttpError::new("TLS", HttpErrorKind::Policy).because(error))?;
+        Ok(Self { authorities, listed })
+    }
+}
+
+impl ServerCertVerifier for TrustListed {
+    fn verify_server_cert(
+        &self,
+        server: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let checked = self.authorities.verify_server_cert(server, chain, name, ocsp, now);
+        match checked {
+            // Its time has been looked at before this is found.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(problem)))
+                if problem.to_string() == "CaUsedAsEndEntity" && self.listed.contains(server) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(server)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            checked => checked,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.authorities.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.authorities.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
+}
+
+/// Reads the certificates of authorities; each text must have one that can be used.
+fn listed(pems: &[&[u8]]) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let refused = |text: &str| HttpError::new("extra certificates", HttpErrorKind::Policy).because(text.to_owned());
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let mut listed = Vec::new();
     for pem in pems {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let certificates = certificates.map_err(|_| refused("a certificate is not well-formed PEM"))?;
@@ -43,15 +121,13 @@ pub(crate) fn verifying(pems: &[&[u8]], own: Option<&ClientCertificate>) -> Resu
             ));
         }
         // Bundles of machines hold old certificates that can't be used; the others still count.
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
+        let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
+        if usable == 0 {
             return Err(refused("no certificate can be used as that of an authority"));
         }
+        listed.extend(certificates);
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| HttpError::new("TLS", HttpErrorKind::Policy).because(error))?;
-    with_client(builder.with_root_certificates(roots), own)
+    Ok(listed)
 }
 
 /// Adds the certificate that the other side may ask for.
@@ -210,5 +286,53 @@ impl Transport for TlsTransport {
 
     fn is_tls(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What `openssl req -x509` made for `registry.test`, valid from 2026-11-27 for ten years; it may sign others.
+    const SELF_SIGNED: &[u8] = b"-----BEGIN CERTIFICATE-----
+MIIBoDCCAUWgAwIBAgIUALvB2Bn6swAw2aFaiGrh5yuk4OwwCgYIKoZIzj0EAwIw
+GDEWMBQGA1UEAwwNcmVnaXN0cnkudGVzdDAeFw0yNjExMjcxNjE3NDJaFw0zNjEx
+MjQxNjE3NDJaMBgxFjAUBgNVBAMMDXJlZ2lzdHJ5LnRlc3QwWTATBgcqhkjOPQIB
+BggqhkjOPQMBBwNCAARq0CJRvkM0NnRbwLVdAqOKnwWyTnxrznR1B/zIMow2RWvk
+THSVyNrBy4W1jVtkAWugR1dEZGSujK2XtsXYcprWo20wazAdBgNVHQ4EFgQUA8tv
+Yit8+PPX7e1VCg7ANrGA85cwHwYDVR0jBBgwFoAUA8tvYit8+PPX7e1VCg7ANrGA
+85cwDwYDVR0TAQH/BAUwAwEB/zAYBgNVHREEETAPgg1yZWdpc3RyeS50ZXN0MAoG
+CCqGSM49BAMCA0kAMEYCIQDYXVVYOE14IaVyhfr8+nKWdt6Iu0Mm/+tcSm4L2QoV
+AgIhALFS5Enzwy7uussMYb9mfWiVTjjzclcp0pSlRtofisSv
+-----END CERTIFICATE-----
+";
+    const IN_2030: u64 = 1_900_000_000;
+
+    /// What is said of a server with this certificate.
+    fn verified(listed: &[&[u8]], name: &str, seconds: u64) -> Result<(), rustls::Error> {
+        let trust = TrustListed::new(listed, &Arc::new(ring::default_provider())).expect("it is a certificate");
+        let server = CertificateDer::from_pem_slice(SELF_SIGNED).expect("it is a certificate");
+        let name = ServerName::try_from(name).expect("it is a name");
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        trust.verify_server_cert(&server, &[], &name, &[], now).map(|_| ())
+    }
+
+    #[test]
+    fn a_certificate_that_a_registry_signed_itself_is_trusted_when_it_is_listed() {
+        assert_eq!(verified(&[SELF_SIGNED], "registry.test", IN_2030), Ok(()));
+        assert!(verified(&[], "registry.test", IN_2030).is_err());
+    }
+
+    #[test]
+    fn a_listed_certificate_serves_its_own_name_in_its_own_time_only() {
+        let problem = |name: &str, seconds: u64| match verified(&[SELF_SIGNED], name, seconds) {
+            Err(rustls::Error::InvalidCertificate(problem)) => format!("{problem:?}"),
+            other => panic!("{other:?}"),
+        };
+        assert!(problem("other.test", IN_2030).starts_with("NotValidForName"));
+        assert!(problem("registry.test", IN_2030 * 2).starts_with("Expired"));
+        assert!(problem("registry.test", 0).starts_with("NotValidYet"));
     }
 }
