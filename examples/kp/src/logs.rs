@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
 };
 
 use anyhow::{Context as _, bail};
@@ -139,17 +139,25 @@ fn started(pod: &Value) -> Vec<&str> {
 fn stream_container(cluster: &Cluster, pod: &Value, container: &str, timestamps: bool) -> anyhow::Result<()> {
     out(&format!("\u{1b}[0;36m===> {}\n\u{1b}[0m", container.to_uppercase()));
     let (namespace, name) = (text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
-    let mut log = BufReader::new(cluster.logs(namespace, name, container, timestamps)?);
+    let log = BufReader::new(cluster.logs(namespace, name, container, timestamps)?);
+    show_lines(log, out).with_context(|| format!("the log of {container} broke off"))
+}
+
+/// Shows each line as it is, up to where the log breaks off; the last gets a line break if it has none, for what follows.
+fn show_lines(mut log: impl BufRead, mut show: impl FnMut(&[u8])) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = log
-            .read_until(b'\n', &mut line)
-            .with_context(|| format!("the log of {container} broke off"))?;
-        if read == 0 {
+        let read = log.read_until(b'\n', &mut line);
+        if line.last().is_some_and(|last| *last != b'\n') {
+            line.push(b'\n');
+        }
+        if !line.is_empty() {
+            show(&line);
+        }
+        if read? == 0 {
             return Ok(());
         }
-        out(&String::from_utf8_lossy(&line));
     }
 }
 
@@ -258,6 +266,30 @@ mod tests {
             "conditions": [{"type": "Ready", "status": ready, "message": "why"}],
         }});
         processed(&image, 2)
+    }
+
+    /// Breaks off.
+    struct Broken;
+
+    impl io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+    }
+
+    #[test]
+    fn lines_are_shown_as_they_are_and_what_follows_the_last_begins_a_new_one() {
+        let mut shown = Vec::new();
+        show_lines(&b"one\r\n\xff\n\nlast"[..], |line| shown.extend_from_slice(line)).expect("it ends");
+        assert_eq!(shown, b"one\r\n\xff\n\nlast\n");
+
+        let mut shown = Vec::new();
+        let log = BufReader::new(io::Read::chain(&b"one\ntw"[..], Broken));
+        let error = show_lines(log, |line| shown.extend_from_slice(line)).expect_err("it breaks off");
+        assert_eq!(
+            (error.kind(), &*shown),
+            (io::ErrorKind::ConnectionReset, &b"one\ntw\n"[..])
+        );
     }
 
     #[test]

@@ -114,9 +114,9 @@ impl Block {
 }
 
 /// Writes to standard output; a reader that went away ends the program quietly, as it does `ls | head`.
-pub(crate) fn out(text: &str) {
+pub(crate) fn out(text: &(impl AsRef<[u8]> + ?Sized)) {
     let mut stdout = io::stdout().lock();
-    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+    if stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).is_err() {
         std::process::exit(0);
     }
 }
