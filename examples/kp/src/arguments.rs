@@ -96,7 +96,12 @@ fn patient(command: Command) -> Command {
             ArgAction::SetTrue => switch(argument),
             ArgAction::Set | ArgAction::Append if !argument.is_positional() => {
                 let is_switch = argument.get_num_args().is_some_and(|range| range.min_values() == 0);
-                argument.required(false).allow_hyphen_values(!is_switch)
+                let argument = argument.required(false).allow_hyphen_values(!is_switch);
+                if is_switch {
+                    argument.value_parser(truth)
+                } else {
+                    argument
+                }
             }
             _ => argument.required(false),
         })
@@ -118,11 +123,16 @@ fn switch(argument: Arg) -> Arg {
         .require_equals(true)
         .default_value("false")
         .default_missing_value("true")
-        .value_parser(|text: &str| match text {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            _ => Err(format!("strconv.ParseBool: parsing \"{text}\": invalid syntax")),
-        })
+        .value_parser(truth)
+}
+
+/// Reads the value of a switch.
+fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing \"{text}\": invalid syntax")),
+    }
 }
 
 fn check_arguments(strict: &Command, chosen: &ArgMatches, path: &str) -> Result<(), Stop> {

@@ -152,6 +152,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_switch_that_is_on_by_itself_is_turned_off_in_all_the_words_for_it() {
+        let parse = |value: &str| {
+            let line = format!("kp import -f x --registry-verify-certs{value}");
+            let matches = arguments::parse(Arguments::command(), line.split(' ').map(Into::into).collect())?;
+            let inner = matches.subcommand().map(|(_, inner)| inner);
+            Ok(inner.and_then(|inner| inner.get_one::<bool>("registry_verify_certs").copied()))
+        };
+        for (value, verified) in [
+            ("", true),
+            ("=1", true),
+            ("=F", false),
+            ("=0", false),
+            ("=False", false),
+        ] {
+            assert!(parse(value).is_ok_and(|found| found == Some(verified)), "{value}");
+        }
+        match parse("=maybe") {
+            Err(Stop::Mistake(said)) => assert_eq!(
+                said,
+                "Error: invalid argument \"maybe\" for \"--registry-verify-certs\" flag: strconv.ParseBool: parsing \"maybe\": \
+                 invalid syntax\n"
+            ),
+            _ => panic!("it is accepted"),
+        }
+    }
+
+    #[test]
     fn what_belongs_to_the_cluster_has_no_flags_for_a_namespace() {
         for (line, words) in [
             ("clusterbuilder list -n shop", "unknown shorthand flag: 'n' in -n"),
