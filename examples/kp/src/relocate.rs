@@ -2,7 +2,7 @@
 
 mod saved;
 
-use std::{collections::BTreeMap, env, path::Path, sync::Arc};
+use std::{collections::BTreeMap, env, ffi::OsString, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -223,7 +223,7 @@ fn unpack(path: &Path, folder: &Path) -> anyhow::Result<LayoutStore> {
 
 /// The credentials of the environment (`KP_REGISTRY_…`), then those of the docker config.
 fn user_keychain() -> anyhow::Result<Chain> {
-    let chain = Chain::default().then(EnvironmentTriples::read(env::vars()));
+    let chain = Chain::default().then(EnvironmentTriples::read(env::vars_os()));
     let places = DockerConfigPlaces::from_env(|name| env::var_os(name));
     let Some(path) = places.choose(Path::is_file) else {
         return Ok(chain);
@@ -239,8 +239,10 @@ fn user_keychain() -> anyhow::Result<Chain> {
 struct EnvironmentTriples(BTreeMap<String, Credential>);
 
 impl EnvironmentTriples {
-    fn read(variables: impl Iterator<Item = (String, String)>) -> Self {
-        let variables: BTreeMap<_, _> = variables.filter(|(name, _)| name.starts_with("KP_REGISTRY_")).collect();
+    fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        // Of what is no text, nothing is meant for kp.
+        let texts = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let variables: BTreeMap<_, _> = texts.filter(|(name, _)| name.starts_with("KP_REGISTRY_")).collect();
         let mut hosts = BTreeMap::new();
         for (name, host) in &variables {
             let Some(suffix) = name.strip_prefix("KP_REGISTRY_HOSTNAME") else {
@@ -268,6 +270,8 @@ impl Keychain for EnvironmentTriples {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     #[test]
@@ -279,7 +283,9 @@ mod tests {
             ("KP_REGISTRY_HOSTNAME", "other.example"),
             ("KP_REGISTRY_USERNAME", "dev"),
         ];
-        let triples = EnvironmentTriples::read(variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())));
+        let no_text = (OsString::from("OTHER"), OsString::from_vec(vec![0xff]));
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        let triples = EnvironmentTriples::read(variables.into_iter().chain([no_text]));
         let find = |name: &str| triples.find(name.parse::<Reference>().expect("a reference").repository());
         assert!(find("reg.example/app").expect("no error").is_some());
         assert!(find("other.example/app").expect("no error").is_none());
