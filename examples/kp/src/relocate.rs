@@ -80,6 +80,11 @@ impl Registries {
         if path.exists() {
             return local(path).with_context(|| format!("invalid local image {name}"));
         }
+        // No registry is called so.
+        let is_path = ["/", "./", "../"].iter().any(|start| name.starts_with(start));
+        if let Some(error) = path.metadata().err().filter(|_| is_path) {
+            return Err(failure("open", name, &error));
+        }
         let reference: Reference = name.parse()?;
         let image = self
             .store
