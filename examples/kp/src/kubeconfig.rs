@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use base64::Engine as _;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::exec_plugin::ExecPlugin;
 
@@ -35,9 +35,16 @@ struct File {
 #[serde(default)]
 struct Named {
     name: String,
+    #[serde(deserialize_with = "null_as_default")]
     cluster: Cluster,
+    #[serde(deserialize_with = "null_as_default")]
     context: Context,
+    #[serde(deserialize_with = "null_as_default")]
     user: User,
+}
+
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -111,9 +118,8 @@ fn paths() -> Vec<PathBuf> {
 impl File {
     fn absorb(&mut self, other: Self, folder: &Path) {
         let anchor = |path: &mut Option<PathBuf>| {
-            if let Some(path) = path {
-                *path = folder.join(&path);
-            }
+            let given = path.take().filter(|path| !path.as_os_str().is_empty());
+            *path = given.map(|path| folder.join(path));
         };
         let mut entries = [other.clusters, other.contexts, other.users].map(Option::unwrap_or_default);
         for entry in entries.iter_mut().flatten() {
@@ -126,7 +132,8 @@ impl File {
             }
         }
         let [clusters, contexts, users] = entries;
-        self.current_context = self.current_context.take().or(other.current_context);
+        let current = self.current_context.take().filter(|name| !name.is_empty());
+        self.current_context = current.or(other.current_context);
         self.clusters.get_or_insert_default().extend(clusters);
         self.contexts.get_or_insert_default().extend(contexts);
         self.users.get_or_insert_default().extend(users);
@@ -197,7 +204,8 @@ impl User {
                 fs::read_to_string(path).with_context(|| format!("cannot read token file {}", path.display()))?;
             return Ok(Some(format!("Bearer {}", token.trim())));
         }
-        Ok(self.username.as_ref().map(|name| {
+        let name = self.username.as_ref().filter(|name| !name.is_empty());
+        Ok(name.map(|name| {
             let pair = format!("{name}:{}", self.password.as_deref().unwrap_or_default());
             format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
         }))
@@ -230,8 +238,15 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> anyhow::Result<Connection> {
+        merge(&[text])
+    }
+
+    /// What files in this order say together.
+    fn merge(texts: &[&str]) -> anyhow::Result<Connection> {
         let mut merged = File::default();
-        merged.absorb(serde_saphyr::from_str(text)?, Path::new("/etc/kube"));
+        for text in texts {
+            merged.absorb(serde_saphyr::from_str(text)?, Path::new("/etc/kube"));
+        }
         merged.resolve()
     }
 
@@ -248,6 +263,47 @@ users: [{name: u, user: {token: secret}}]
         assert_eq!(connection.server, "https://127.0.0.1:6443");
         assert_eq!(connection.namespace, "demo");
         assert_eq!(connection.authorization.as_deref(), Some("Bearer secret"));
+    }
+
+    #[test]
+    fn of_several_files_the_first_that_says_something_counts() {
+        let other = "{current-context: there, contexts: [{name: here, context: {cluster: x}}], clusters: null}";
+        for texts in [
+            &[SAMPLE, other][..],
+            &["", SAMPLE],
+            &["# nothing", SAMPLE],
+            &["current-context: ''", SAMPLE],
+            &[
+                "{current-context: here, contexts: [], clusters: null, preferences: {}}",
+                SAMPLE,
+            ],
+        ] {
+            let connection = merge(texts).expect("one file has it all");
+            assert_eq!(connection.server, "https://127.0.0.1:6443", "{texts:?}");
+        }
+        let error = merge(&[other, SAMPLE])
+            .expect_err("the other context is meant")
+            .to_string();
+        assert_eq!(error, "context \"there\" does not exist in the kubeconfig");
+    }
+
+    #[test]
+    fn what_is_empty_or_null_counts_as_not_given() {
+        let text = SAMPLE.replace(
+            "insecure-skip-tls-verify: true",
+            "certificate-authority: '', certificate-authority-data: null",
+        );
+        let text = text.replace(
+            "token: secret",
+            "token: '', tokenFile: '', username: '', client-certificate: '', client-key: null",
+        );
+        let connection = parse(&text).expect("nothing is to be read");
+        assert_eq!(connection.authorization, None);
+        assert!(connection.authority.is_none() && connection.client_certificate.is_none());
+        let text = SAMPLE.replace("user: {token: secret}", "user: null");
+        assert_eq!(parse(&text).expect("nobody in particular").authorization, None);
+        let text = SAMPLE.replace("namespace: demo", "namespace: null");
+        assert_eq!(parse(&text).expect("it is valid").namespace, "default");
     }
 
     #[test]
