@@ -15,6 +15,8 @@ use crate::exec_plugin::ExecPlugin;
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
     pub(crate) server: String,
+    /// The proxy to go through, when the kubeconfig names one; else that of the environment counts.
+    pub(crate) proxy: Option<String>,
     pub(crate) authority: Option<Vec<u8>>,
     pub(crate) skip_verify: bool,
     pub(crate) authorization: Option<String>,
@@ -54,6 +56,7 @@ struct Cluster {
     certificate_authority: Option<PathBuf>,
     certificate_authority_data: Option<String>,
     insecure_skip_tls_verify: bool,
+    proxy_url: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -162,6 +165,7 @@ impl File {
         user.ask_program()?;
         Ok(Connection {
             server: cluster.server.trim_end_matches('/').to_owned(),
+            proxy: cluster.proxy_url.clone().filter(|proxy| !proxy.is_empty()),
             authority: material(
                 cluster.certificate_authority_data.as_deref(),
                 cluster.certificate_authority.as_deref(),
