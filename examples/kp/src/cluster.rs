@@ -374,11 +374,18 @@ impl Cluster {
                 self.connection.server
             )
         };
+        let malformed = || {
+            format!(
+                "no request can be made of {} and its credentials",
+                self.connection.server
+            )
+        };
         match body {
             Some((media_type, value)) => {
                 let request = request
                     .header("Content-Type", media_type)
-                    .body(serde_json::to_vec(value)?)?;
+                    .body(serde_json::to_vec(value)?)
+                    .with_context(malformed)?;
                 // DELETE with a body is what every client of this API sends.
                 let request = self
                     .agent
@@ -387,7 +394,10 @@ impl Cluster {
                     .build();
                 self.agent.run(request).with_context(unreachable)
             }
-            None => self.agent.run(request.body(())?).with_context(unreachable),
+            None => self
+                .agent
+                .run(request.body(()).with_context(malformed)?)
+                .with_context(unreachable),
         }
     }
 }

@@ -163,22 +163,35 @@ impl File {
             bail!("cluster \"{}\" of the kubeconfig names no server", context.cluster);
         }
         user.ask_program()?;
+        let authority = material(
+            cluster.certificate_authority_data.as_deref(),
+            cluster.certificate_authority.as_deref(),
+        )?;
+        let client_certificate = user.certificate()?;
+        let uses_tls = authority.is_some() || client_certificate.is_some() || cluster.insecure_skip_tls_verify;
         Ok(Connection {
-            server: cluster.server.trim_end_matches('/').to_owned(),
+            server: address(&cluster.server, uses_tls),
             proxy: cluster.proxy_url.clone().filter(|proxy| !proxy.is_empty()),
-            authority: material(
-                cluster.certificate_authority_data.as_deref(),
-                cluster.certificate_authority.as_deref(),
-            )?,
+            authority,
             skip_verify: cluster.insecure_skip_tls_verify,
             authorization: user.authorization()?,
-            client_certificate: user.certificate()?,
+            client_certificate,
             namespace: context
                 .namespace
                 .clone()
                 .filter(|name| !name.is_empty())
                 .unwrap_or_else(|| "default".into()),
         })
+    }
+}
+
+/// The address of a server, whose scheme may be left out.
+fn address(server: &str, uses_tls: bool) -> String {
+    let server = server.trim_end_matches('/');
+    match (server.contains("://"), uses_tls) {
+        (true, _) => server.to_owned(),
+        (false, true) => format!("https://{server}"),
+        (false, false) => format!("http://{server}"),
     }
 }
 
@@ -267,6 +280,14 @@ users: [{name: u, user: {token: secret}}]
         assert_eq!(connection.server, "https://127.0.0.1:6443");
         assert_eq!(connection.namespace, "demo");
         assert_eq!(connection.authorization.as_deref(), Some("Bearer secret"));
+    }
+
+    #[test]
+    fn a_server_without_a_scheme_is_reached_with_tls_when_something_is_said_about_that() {
+        let bare = SAMPLE.replace("https://", "");
+        assert_eq!(parse(&bare).expect("it is valid").server, "https://127.0.0.1:6443");
+        let plain = bare.replace(", insecure-skip-tls-verify: true", "");
+        assert_eq!(parse(&plain).expect("it is valid").server, "http://127.0.0.1:6443");
     }
 
     #[test]
