@@ -146,7 +146,7 @@ pub(crate) struct Cluster {
     connection: Connection,
 }
 
-/// Events of a watch, until the server ends it.
+/// Events of a watch, of which the server's own error is no event, until the server ends it.
 pub(crate) struct Watch(BufReader<Box<dyn Read + Send>>);
 
 impl Iterator for Watch {
@@ -156,17 +156,21 @@ impl Iterator for Watch {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
             Ok(0) => None,
-            Ok(_) => Some(
-                serde_json::from_str::<Value>(&line)
-                    .context("the API server sent a watch event that is not JSON")
-                    .map(|mut event| {
-                        let kind = event["type"].as_str().unwrap_or_default().to_owned();
-                        (kind, event["object"].take())
-                    }),
-            ),
+            Ok(_) => Some(read_event(&line)),
             Err(error) => Some(Err(error).context("the API server ended the watch")),
         }
     }
+}
+
+fn read_event(line: &str) -> anyhow::Result<(String, Value)> {
+    let mut event: Value = serde_json::from_str(line).context("the API server sent a watch event that is not JSON")?;
+    let kind = event["type"].as_str().unwrap_or_default().to_owned();
+    let object = event["object"].take();
+    if kind == "ERROR" {
+        let message = object["message"].as_str().unwrap_or("no message");
+        bail!("the API server ended the watch: {message}");
+    }
+    Ok((kind, object))
 }
 
 impl Cluster {
@@ -471,6 +475,25 @@ mod tests {
             json!({"spec": {"b": {"c": null, "d": 3}}, "list": [1]})
         );
         assert_eq!(merge_patch(&old, &old), json!({}));
+    }
+
+    #[test]
+    fn an_error_that_a_server_sends_among_the_events_ends_a_watch() {
+        let events = concat!(
+            r#"{"type":"ADDED","object":{"kind":"Pod"}}"#,
+            "\n",
+            r#"{"type":"ERROR","object":{"kind":"Status","message":"too old resource version","code":410}}"#,
+            "\n",
+        );
+        let mut watch = Watch(BufReader::new(Box::new(events.as_bytes())));
+        let (kind, object) = watch.next().expect("there is one").expect("it is an event");
+        assert_eq!((kind.as_str(), object), ("ADDED", json!({"kind": "Pod"})));
+        let error = watch.next().expect("there is another").expect_err("it is an error");
+        assert_eq!(
+            error.to_string(),
+            "the API server ended the watch: too old resource version"
+        );
+        assert!(watch.next().is_none());
     }
 
     #[test]
