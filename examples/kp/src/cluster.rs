@@ -4,10 +4,12 @@ use std::{
     env,
     io::{BufRead, BufReader, Read},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
+use http::{StatusCode, header::RETRY_AFTER};
 use registry_auth::Origin;
 use registry_client::ProxyPolicy;
 use serde_json::{Value, json};
@@ -31,6 +33,8 @@ pub(crate) struct Kind {
 }
 
 const KPACK: &str = "kpack.io/v1alpha2";
+/// How often a request is sent again because the server asks for it.
+const MOST_REPETITIONS: u32 = 10;
 
 const fn kpack(name: &'static str, plural: &'static str, namespaced: bool) -> Kind {
     Kind {
@@ -359,7 +363,24 @@ impl Cluster {
         Ok((status, answer))
     }
 
+    /// Sends a request, and sends it again when the server asks for that, as one does that has too much to do.
     fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, &Value)>,
+    ) -> anyhow::Result<http::Response<ureq::Body>> {
+        for _ in 0..MOST_REPETITIONS {
+            let response = self.send_once(method, path, body)?;
+            match asked_to_wait(&response) {
+                Some(wait) => thread::sleep(wait),
+                None => return Ok(response),
+            }
+        }
+        self.send_once(method, path, body)
+    }
+
+    fn send_once(
         &self,
         method: &str,
         path: &str,
@@ -404,6 +425,14 @@ impl Cluster {
                 .with_context(unreachable),
         }
     }
+}
+
+/// How long to wait before the same request is sent again; at most a minute. Clients of this API go by seconds alone.
+fn asked_to_wait<B>(response: &http::Response<B>) -> Option<Duration> {
+    let status = response.status();
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    let asks = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    asks.then(|| Duration::from_secs(seconds).min(Duration::from_secs(60)))
 }
 
 /// The proxy on the way to the server: that of the kubeconfig, else that of the environment.
@@ -574,18 +603,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_server_without_kpack_is_told_from_one_without_the_object() {
+    /// A connection to a server that gives these answers, one after the other.
+    fn answering(answers: &'static [&'static str]) -> (Cluster, thread::JoinHandle<()>) {
         use std::io::Write as _;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let cluster = connected(&listener);
-        let answering = std::thread::spawn(move || {
-            let text = "404 page not found\n";
-            let head = format!(
-                "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close",
-                text.len()
-            );
-            for _ in 0..2 {
+        let server = thread::spawn(move || {
+            for answer in answers {
                 let (mut caller, _) = listener.accept().expect("somebody calls");
                 let mut request = BufReader::new(caller.try_clone().expect("it is a socket")).lines();
                 while request
@@ -593,10 +617,17 @@ mod tests {
                     .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
                 {}
                 caller
-                    .write_all(format!("{head}\r\n\r\n{text}").as_bytes())
+                    .write_all(format!("HTTP/1.1 {answer}").as_bytes())
                     .expect("it listens");
             }
         });
+        (cluster, server)
+    }
+
+    #[test]
+    fn a_server_without_kpack_is_told_from_one_without_the_object() {
+        const NOT_FOUND: &str = "404 Not Found\r\nContent-Length: 4\r\nConnection: close\r\n\r\n404\n";
+        let (cluster, server) = answering(&[NOT_FOUND; 2]);
         for error in [
             cluster.find(IMAGE, "demo", "a").err(),
             cluster.check_serves(IMAGE).err(),
@@ -604,7 +635,26 @@ mod tests {
             let error = error.expect("there is no kpack").to_string();
             assert!(error.starts_with("kpack.io group not found"), "{error}");
         }
-        answering.join().expect("it answers");
+        server.join().expect("it answers");
+    }
+
+    #[test]
+    fn a_request_is_sent_again_when_the_server_asks_for_that_only() {
+        const BUSY: &str = "429 Too Many Requests\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        const FAILED: &str = "503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        const GOOD: &str = "200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+        let (cluster, server) = answering(&[BUSY, BUSY, GOOD, FAILED]);
+        cluster.get(IMAGE, "demo", "a").expect("the third answer is good");
+        let error = cluster
+            .get(IMAGE, "demo", "a")
+            .expect_err("nothing is said of another time");
+        assert_eq!(error.to_string(), "the API server answered 503");
+        server.join().expect("it answers");
+
+        let (cluster, server) = answering(&[BUSY; 11]);
+        let error = cluster.get(IMAGE, "demo", "a").expect_err("it is busy for ever");
+        assert_eq!(error.to_string(), "the API server answered 429");
+        server.join().expect("it has given all answers");
     }
 
     #[test]
