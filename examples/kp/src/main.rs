@@ -1,5 +1,6 @@
 //! `kp`: the command line of the flow, for kpackd and for any cluster that runs kpack.
 
+mod agent;
 mod arguments;
 mod build;
 mod builder;
