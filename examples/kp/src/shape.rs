@@ -130,7 +130,7 @@ struct Core<'a> {
 
 impl<'a> Core<'a> {
     fn of(object: &'a Value) -> Self {
-        let field = |name: &str| object.get(name).filter(|value| !value.is_null());
+        let field = |name: &str| written(object, name);
         Self {
             secrets: field("secrets"),
             image_pull_secrets: field("imagePullSecrets"),
@@ -142,6 +142,18 @@ impl<'a> Core<'a> {
             kind_of_secret: field("type"),
         }
     }
+}
+
+/// Returns a field, unless it is one that the API's own clients leave out: null or empty.
+fn written<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    object.get(name).filter(|value| !is_empty(value))
 }
 
 #[derive(Serialize)]
@@ -198,7 +210,7 @@ struct ManagedFields<'a> {
 
 impl<'a> Metadata<'a> {
     fn of(metadata: &'a Value) -> Self {
-        let field = |name: &str| metadata.get(name).filter(|value| !value.is_null());
+        let field = |name: &str| written(metadata, name);
         let managed = |entry: &'a Value| {
             let field = |name: &str| entry.get(name);
             ManagedFields {
@@ -243,6 +255,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_empty_is_left_out() {
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": "bot", "labels": {}, "annotations": {"a": ""}, "finalizers": []},
+            "secrets": [{"name": "hub"}], "imagePullSecrets": [], "automountServiceAccountToken": false,
+        });
+        assert_eq!(
+            compact(&account).expect("it is an account"),
+            r#"{"kind":"ServiceAccount","apiVersion":"v1","metadata":{"name":"bot","creationTimestamp":null,"annotations":{"a":""}},"secrets":[{"name":"hub"}],"automountServiceAccountToken":false}"#
+        );
+    }
 
     #[test]
     fn an_object_is_written_in_the_order_of_its_type_with_the_fields_that_are_never_left_out() {

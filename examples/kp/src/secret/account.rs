@@ -49,6 +49,9 @@ pub(super) fn without(account: &Value, name: &str) -> Value {
     for field in ["secrets", "imagePullSecrets"] {
         if let Some(list) = account[field].as_array_mut() {
             list.retain(|entry| entry["name"] != name);
+            if list.is_empty() {
+                account.as_object_mut().map(|account| account.remove(field));
+            }
         }
     }
     let mut targets = targets(&account);
@@ -77,7 +80,7 @@ mod tests {
         );
         assert_eq!(account["imagePullSecrets"], json!([{"name": "hub"}]));
         let account = without(&account, "hub");
-        assert_eq!(account["imagePullSecrets"], json!([]));
+        assert_eq!(account.get("imagePullSecrets"), None, "an empty list is none");
         assert_eq!(
             targets(&account),
             BTreeMap::from([("git".to_owned(), "https://git.example".to_owned())])
