@@ -7,16 +7,21 @@ use regex::Regex;
 /// Compiles an expression; `None` when Go would refuse it.
 ///
 /// Go's classes `\d`, `\s`, `\w` and word boundaries know ASCII alone; a `{` that begins no count and a `[` in a set stand for
-/// themselves; counts go up to 1000; `\Q` to `\E` is literal; there are no sets of sets; a repetition is not repeated
-/// without a group.
+/// themselves; counts go up to 1000, and so does the product of those that are within each other; `\Q` to `\E` is literal; there
+/// are no sets of sets; a repetition is not repeated without a group.
 pub(super) fn compile(expression: &str) -> Option<Regex> {
     let mut reader = Reader {
         rest: expression,
         out: String::with_capacity(2 * expression.len()),
+        groups: vec![1],
+        times: 1,
     };
     reader.read()?;
     Regex::new(&reader.out).ok()
 }
+
+/// The most times that a count may repeat anything, together with the counts that it is in.
+const MOST: u32 = 1000;
 
 /// The names of sets, which the engine knows, too.
 const NAMES: [&str; 14] = [
@@ -28,6 +33,10 @@ struct Reader<'a> {
     rest: &'a str,
     /// The same for the engine.
     out: String,
+    /// The most times that anything is repeated in each open group, the outermost first.
+    groups: Vec<u32>,
+    /// The most times that anything is repeated in what was read last.
+    times: u32,
 }
 
 /// What stands for one character or several.
@@ -42,6 +51,12 @@ impl Reader<'_> {
         let mut repeated = false;
         while let Some(character) = self.next() {
             let repeats = self.repetition(character)?;
+            if !repeats {
+                // No repetition of what was read last follows any more.
+                let group = self.groups.last_mut()?;
+                *group = self.times.max(*group);
+                self.times = 1;
+            }
             match character {
                 _ if repeats && repeated => return None,
                 _ if repeats => {
@@ -53,7 +68,12 @@ impl Reader<'_> {
                 '\\' => self.escape()?,
                 '[' => self.set()?,
                 '(' if self.rest.starts_with('?') => self.flags()?,
-                '(' | ')' | '|' | '^' | '$' | '.' => self.out.push(character),
+                '(' => self.group("("),
+                ')' => {
+                    self.out.push(')');
+                    self.times = self.groups.pop()?;
+                }
+                '|' | '^' | '$' | '.' => self.out.push(character),
                 plain => self.literal(plain),
             }
             repeated = repeats;
@@ -69,7 +89,8 @@ impl Reader<'_> {
                 let Some((count, after)) = counted(self.rest) else {
                     return Some(false);
                 };
-                let _ = write!(self.out, "{{{}}}", checked(count)?);
+                self.times = self.times.checked_mul(times(count)?).filter(|times| *times <= MOST)?;
+                let _ = write!(self.out, "{{{count}}}");
                 self.rest = after;
             }
             _ => return Some(false),
@@ -218,10 +239,15 @@ impl Reader<'_> {
         }
     }
 
+    /// Begins a group.
+    fn group(&mut self, beginning: &str) {
+        self.out.push_str(beginning);
+        self.groups.push(1);
+    }
+
     /// Reads what follows the `(` of a group with a `?`: flags or a name, which the engine reads alike but for its flags `x`,
     /// `u` and `R`.
     fn flags(&mut self) -> Option<()> {
-        self.out.push('(');
         if !self.rest.starts_with("?P<") && !self.rest.starts_with("?<") {
             let end = self.rest.find([':', ')'])?;
             if !self.rest[1..end].bytes().all(|flag| b"imsU-".contains(&flag)) {
@@ -229,8 +255,14 @@ impl Reader<'_> {
             }
         }
         let end = self.rest.find([':', ')', '>'])?;
-        self.out.push_str(&self.rest[..=end]);
-        self.rest = &self.rest[end + 1..];
+        let (flags, after) = self.rest.split_at(end + 1);
+        self.rest = after;
+        if flags.ends_with(')') {
+            // Flags for what follows: no group.
+            let _ = write!(self.out, "({flags}");
+        } else {
+            self.group(&format!("({flags}"));
+        }
         Some(())
     }
 }
@@ -244,10 +276,16 @@ fn counted(text: &str) -> Option<(&str, &str)> {
     (!least.is_empty() && is_number(least) && is_number(most)).then_some((count, after))
 }
 
-/// Returns a count unless it is too large.
-fn checked(count: &str) -> Option<&str> {
-    let fits = |number: &str| number.is_empty() || number.parse().is_ok_and(|number: u32| number <= 1000);
-    count.split(',').all(fits).then_some(count)
+/// Returns the most times that a count asks for, or the least where there is no most; `None` when it is too large.
+fn times(count: &str) -> Option<u32> {
+    let (least, most) = count.split_once(',').unwrap_or((count, count));
+    let number = |text: &str| text.parse().ok().filter(|number: &u32| *number <= MOST);
+    let least = number(least)?;
+    if most.is_empty() {
+        Some(least.max(1))
+    } else {
+        number(most)
+    }
 }
 
 #[cfg(test)]
@@ -277,6 +315,9 @@ mod tests {
             ("^(?i)A$", "a", true),
             ("^(?P<n>a)$", "a", true),
             ("^a??b*?$", "abb", true),
+            ("^(a{2}){500}$", "a", false),
+            ("^(?i)(a{2}b{0}){2}$", "AAaa", true),
+            ("^((a{2})*){3}((b{1000}){0}c){501}$", "aa", false),
         ] {
             let regex = compile(expression).expect(expression);
             assert_eq!(regex.is_match(text), expected, "{expression} {text}");
@@ -291,6 +332,10 @@ mod tests {
             "a+{2}",
             "a{1}{2,}",
             "a{1001}",
+            "(a{2}){501}",
+            "((a{10}b|c){10,}d){11}",
+            "(?:a{2,}){501,}",
+            "(?i:(?P<n>a{0,2})){501}",
             "a{3,2}",
             "(",
             ")",
