@@ -1,7 +1,7 @@
 //! JSON to typed resources, the way Go reads it.
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::strict::Strict;
 
@@ -63,23 +63,27 @@ pub(crate) fn with_exact_keys(document: &Value, keys: &[&str]) -> Value {
     }
 }
 
-/// Finds the field without which the rest can be read, deepest first, and what is wrong with it.
+/// Finds the first field that cannot be read even when it is alone, deepest first, and what is wrong with it.
 ///
 /// Only reached when reading has failed; each level tries each of its fields once.
 fn culprit<T: DeserializeOwned>(document: &Value) -> Option<(String, String)> {
-    let mut path: Vec<Step> = Vec::new();
-    let mut problem = None;
-    loop {
-        let found = steps(at(document, &path)?).into_iter().find(|step| {
-            let mut candidate = path.clone();
-            candidate.push(step.clone());
-            T::deserialize(Strict(&without(document, &candidate))).is_ok()
+    let problem = |document: &Value| T::deserialize(Strict(document)).err().map(|error| error.to_string());
+    let mut alone = document.clone();
+    let mut found = (Vec::new(), problem(&alone)?);
+    let mut pointer = String::new();
+    // Where something is of the wrong type itself, nothing in it is to blame.
+    while problem(&replaced(&alone, &pointer, emptied)?).is_none() {
+        let next = steps(alone.pointer(&pointer)?).into_iter().find_map(|step| {
+            let candidate = replaced(&alone, &pointer, |value| only(value, &step))?;
+            problem(&candidate).map(|problem| (step, candidate, problem))
         });
-        let Some(step) = found else { break };
-        path.push(step);
-        problem = T::deserialize(Strict(document)).err().map(|error| error.to_string());
+        let Some((step, candidate, problem)) = next else { break };
+        pointer.push_str(&step.alone());
+        found.0.push(step);
+        found.1 = problem;
+        alone = candidate;
     }
-    Some((render(&path), problem?))
+    Some((render(&found.0), found.1))
 }
 
 #[derive(Clone)]
@@ -99,28 +103,38 @@ fn steps(value: &Value) -> Vec<Step> {
     }
 }
 
-fn at<'a>(document: &'a Value, path: &[Step]) -> Option<&'a Value> {
-    path.iter().try_fold(document, |value, step| match step {
-        Step::Field(name) => value.get(name),
-        Step::Item(index) => value.get(index),
-    })
+impl Step {
+    /// The JSON pointer to it when there is nothing beside it.
+    fn alone(&self) -> String {
+        match self {
+            Self::Field(name) => format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+            Self::Item(_) => "/0".to_owned(),
+        }
+    }
 }
 
-fn without(document: &Value, path: &[Step]) -> Value {
+/// A copy of the document in which something has become another.
+fn replaced(document: &Value, pointer: &str, change: impl Fn(&Value) -> Value) -> Option<Value> {
     let mut document = document.clone();
-    let Some((last, parents)) = path.split_last() else {
-        return document;
-    };
-    let parent = parents.iter().try_fold(&mut document, |value, step| match step {
-        Step::Field(name) => value.get_mut(name),
-        Step::Item(index) => value.get_mut(index),
-    });
-    match (parent, last) {
-        (Some(Value::Object(fields)), Step::Field(name)) => drop(fields.remove(name)),
-        (Some(Value::Array(items)), Step::Item(index)) => drop(items.remove(*index)),
-        _ => {}
+    let value = document.pointer_mut(pointer)?;
+    *value = change(value);
+    Some(document)
+}
+
+/// A list or map of which only one part is left.
+fn only(value: &Value, step: &Step) -> Value {
+    match step {
+        Step::Field(name) => Value::Object([(name.clone(), value[name].clone())].into_iter().collect()),
+        Step::Item(index) => Value::Array(vec![value[index].clone()]),
     }
-    document
+}
+
+fn emptied(value: &Value) -> Value {
+    match value {
+        Value::Object(_) => Value::Object(Map::new()),
+        Value::Array(_) => Value::Array(Vec::new()),
+        other => other.clone(),
+    }
 }
 
 fn render(path: &[Step]) -> String {
@@ -164,5 +178,17 @@ mod tests {
         assert_eq!(error.path, "spec.builder");
         let error = decode::<Image>(&json!({"spec": {"builder": ["ClusterBuilder"]}})).unwrap_err();
         assert_eq!(error.path, "spec.builder");
+    }
+
+    #[test]
+    fn of_several_fields_of_a_wrong_type_the_first_is_named() {
+        let build = json!({"nodeSelector": {"a/b": 1, "c": "d"}, "tolerations": {"key": "k"}});
+        let error = decode::<Image>(&json!({"spec": {"tag": "a", "build": build}})).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "spec.build.nodeSelector.a/b: invalid type: integer `1`, expected a string"
+        );
+        let error = decode::<Image>(&json!({"spec": {"tag": 1, "build": {"env": [{"name": "A"}, 3, 4]}}})).unwrap_err();
+        assert_eq!(error.path, "spec.build.env[1]");
     }
 }

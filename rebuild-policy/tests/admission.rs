@@ -4,7 +4,7 @@ mod fixture;
 
 use fixture::{all_pass, cases};
 use rebuild_policy::{AdmissionContext, Operation, admit};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn check(document: &str, has_default_storage_class: bool) {
     let cases = cases(document);
@@ -134,4 +134,41 @@ fn a_field_that_the_kind_does_not_have_is_dropped_with_a_warning() {
             "unknown field \"spec.zzz\"",
         ]
     );
+}
+
+#[test]
+fn an_affinity_of_the_wrong_shape_is_refused_by_the_path_of_its_field() {
+    for (affinity, expected) in [
+        (
+            json!("node-1"),
+            "spec.build.affinity: invalid type: string \"node-1\", expected struct Affinity",
+        ),
+        (
+            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "disk", "operator": "In", "values": "ssd"}]},
+            ]}}}),
+            "spec.build.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]\
+             .matchExpressions[0].values: invalid type: string \"ssd\", expected a sequence",
+        ),
+        (
+            json!({"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 1.5, "podAffinityTerm": {"topologyKey": "zone"}},
+            ]}}),
+            "spec.build.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: invalid type: \
+             floating point `1.5`, expected i32",
+        ),
+    ] {
+        let image = json!({
+            "apiVersion": "kpack.io/v1alpha2", "kind": "Image", "metadata": {"name": "i"},
+            "spec": {
+                "tag": "reg.example/app", "builder": {"kind": "ClusterBuilder", "name": "b"},
+                "source": {"blob": {"url": "https://files.example/app.zip"}}, "build": {"affinity": affinity},
+            },
+        });
+        let refusal = admit(&image, Operation::Create, AdmissionContext::default()).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            format!("mutation failed: cannot decode incoming new object: {expected}")
+        );
+    }
 }

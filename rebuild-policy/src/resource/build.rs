@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    BuildpackMetadata, CnbBinding, Condition, ConditionStatus, Conditions, Cosign, EnvVar, LocalObjectReference,
-    Notary, ObjectReference, RegistryCache, Resource, ResourceRequirements, SourceConfig, StoreImage, Toleration,
-    is_default,
+    Affinity, BuildpackMetadata, CnbBinding, Condition, ConditionStatus, Conditions, Cosign, EnvVar,
+    LocalObjectReference, Notary, ObjectReference, RegistryCache, Resource, ResourceRequirements, SourceConfig,
+    StoreImage, Toleration, is_default,
 };
 
 /// One attempt to make an image.
@@ -82,9 +82,9 @@ pub struct BuildSpec {
     /// Labels a node must have.
     #[serde(skip_serializing_if = "is_default")]
     pub node_selector: BTreeMap<String, String>,
-    /// Affinity of the pod; passed on as it is.
+    /// Affinity of the pod.
     #[serde(skip_serializing_if = "is_default")]
-    pub affinity: Option<Value>,
+    pub affinity: Option<Affinity>,
     /// Runtime class of the pod.
     #[serde(skip_serializing_if = "is_default")]
     pub runtime_class_name: Option<String>,

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
-    Condition, EnvVar, LocalObjectReference, ObjectReference, Quantity, Resource, ResourceRequirements, SourceConfig,
-    Toleration, is_default,
+    Affinity, Condition, EnvVar, LocalObjectReference, ObjectReference, Quantity, Resource, ResourceRequirements,
+    SourceConfig, Toleration, is_default,
 };
 
 /// An app image that is to be kept up to date.
@@ -92,9 +91,9 @@ pub struct ImageBuild {
     /// Labels a node must have.
     #[serde(skip_serializing_if = "is_default")]
     pub node_selector: BTreeMap<String, String>,
-    /// Affinity of the pod; passed on as it is.
+    /// Affinity of the pod.
     #[serde(skip_serializing_if = "is_default")]
-    pub affinity: Option<Value>,
+    pub affinity: Option<Affinity>,
     /// Runtime class of the pod.
     #[serde(skip_serializing_if = "is_default")]
     pub runtime_class_name: Option<String>,

@@ -1,6 +1,7 @@
 //! The kinds of `kpack.io/v1alpha2` as values, with the JSON of the reference: what Go omits is omitted, what it
 //! writes empty is written empty.
 
+mod affinity;
 mod build;
 mod builder;
 mod buildpack;
@@ -15,6 +16,10 @@ mod source;
 mod source_resolver;
 mod stack;
 
+pub use affinity::{
+    Affinity, LabelSelector, NodeAffinity, NodeSelector, NodeSelectorTerm, PodAffinity, PodAffinityTerm,
+    PreferredSchedulingTerm, SelectorRequirement, WeightedPodAffinityTerm,
+};
 pub use build::{
     Build, BuildBuilder, BuildCache, BuildPersistentVolumeCache, BuildSpec, BuildStack, BuildStatus, LastBuild,
     LastBuildCache,
