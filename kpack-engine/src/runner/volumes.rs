@@ -58,7 +58,9 @@ impl Volumes<'_> {
     }
 
     fn make_one(&self, volume: &Volume, spec: &PodSpec, lookup: &Lookup<'_>) -> Result<(PathBuf, bool), NotStarted> {
-        let dir = self.pod_dir.join(&volume.name);
+        let name =
+            relative(&volume.name).map_err(|error| NotStarted::never(format!("the name of a volume: {error}")))?;
+        let dir = self.pod_dir.join(name);
         if let Some(claim) = &volume.persistent_volume_claim {
             let dir = self.claim(&claim.claim_name, lookup)?;
             return Ok((dir, !claim.read_only));
@@ -262,4 +264,40 @@ fn downward_files(
         });
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::Object;
+    use crate::store::{Store, StoreOptions};
+
+    #[test]
+    fn a_volume_lies_beneath_its_pod_whatever_its_name_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions {
+            dir: dir.path().join("store"),
+            clock: std::sync::Arc::new(jiff::Timestamp::now),
+        });
+        let (store, pod) = (store.unwrap(), Object::new(Kind::Pod, Some("demo"), "p"));
+        let lookup = Lookup {
+            resources: &store,
+            namespace: "demo",
+            pod: &pod,
+        };
+        let volumes = Volumes {
+            pod_dir: dir.path().join("pod"),
+            claims_dir: dir.path(),
+            fs_group: None,
+        };
+        for name in ["/", "..", "../elsewhere", "a/../../elsewhere", ""] {
+            let volume = json!({"name": name, "emptyDir": {}});
+            let spec = serde_json::from_value(json!({"volumes": [volume]})).unwrap();
+            let refusal = volumes.make(&spec, &lookup).unwrap_err();
+            assert!(!refusal.may_heal, "{name}: {}", refusal.message);
+        }
+        assert!(!dir.path().join("elsewhere").exists());
+    }
 }

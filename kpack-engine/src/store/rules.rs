@@ -1,5 +1,7 @@
 //! What Kubernetes adds to and demands of an object before it is stored.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -235,30 +237,27 @@ fn check_immutable(object: &Object, old: Option<&Object>, causes: &mut Vec<Cause
 }
 
 fn check_pod(object: &Object, causes: &mut Vec<Cause>) {
-    let containers = object.pointer("/spec/containers").and_then(Value::as_array);
-    if containers.is_none_or(Vec::is_empty) {
+    if list(object, "containers").is_empty() {
         causes.push(Cause::required("spec.containers", ""));
     }
-    let mut names = std::collections::BTreeSet::new();
-    for list in ["initContainers", "containers"] {
-        let containers = object.pointer(&format!("/spec/{list}")).and_then(Value::as_array);
-        for (index, container) in containers.into_iter().flatten().enumerate() {
-            let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-            let field = format!("spec.{list}[{index}].name");
-            if name.is_empty() {
-                causes.push(Cause::required(&field, ""));
-            } else if let Some(problem) = label_problem(name) {
-                causes.push(Cause::invalid(&field, &json!(name), &problem));
-            } else if !names.insert(name) {
-                let message = format!("Duplicate value: {}", json!(name));
-                causes.push(Cause {
-                    reason: "FieldValueDuplicate",
-                    message,
-                    field,
-                });
-            }
+    let deadline = object.pointer("/spec/activeDeadlineSeconds").and_then(Value::as_i64);
+    if let Some(seconds) = deadline.filter(|seconds| !(1..=i64::from(i32::MAX)).contains(seconds)) {
+        let rule = "must be between 1 and 2147483647, inclusive";
+        causes.push(Cause::invalid("spec.activeDeadlineSeconds", &json!(seconds), rule));
+    }
+    // Volumes are directories of these names. The name of a service binding may have dots, so theirs may, too.
+    let mut names = BTreeSet::new();
+    for (index, volume) in list(object, "volumes").iter().enumerate() {
+        let field = format!("spec.volumes[{index}].name");
+        check_name(volume, field, subdomain_problem, &mut names, causes);
+    }
+    let mut names = BTreeSet::new();
+    for kind in ["initContainers", "containers"] {
+        for (index, container) in list(object, kind).iter().enumerate() {
+            let field = format!("spec.{kind}[{index}].name");
+            check_name(container, field, label_problem, &mut names, causes);
             if container.get("image").and_then(Value::as_str).is_none_or(str::is_empty) {
-                causes.push(Cause::required(&format!("spec.{list}[{index}].image"), ""));
+                causes.push(Cause::required(&format!("spec.{kind}[{index}].image"), ""));
             }
         }
     }
@@ -277,6 +276,34 @@ fn pod_defaults(object: &mut Object) {
         ("securityContext", json!({})),
         ("schedulerName", json!("default-scheduler")),
         ("enableServiceLinks", json!(true)),
+/// A list in the spec of a pod; empty when there is none.
+fn list<'a>(pod: &'a Object, name: &str) -> &'a [Value] {
+    let list = pod.pointer("/spec").and_then(|spec| spec.get(name)?.as_array());
+    list.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Checks the name of one of several things that must have different ones.
+fn check_name<'a>(
+    thing: &'a Value,
+    field: String,
+    problem: fn(&str) -> Option<String>,
+    names: &mut BTreeSet<&'a str>,
+    causes: &mut Vec<Cause>,
+) {
+    let name = thing.get("name").and_then(Value::as_str).unwrap_or_default();
+    if name.is_empty() {
+        causes.push(Cause::required(&field, ""));
+    } else if let Some(problem) = problem(name) {
+        causes.push(Cause::invalid(&field, &json!(name), &problem));
+    } else if !names.insert(name) {
+        causes.push(Cause {
+            reason: "FieldValueDuplicate",
+            message: format!("Duplicate value: {}", json!(name)),
+            field,
+        });
+    }
+}
+
     ];
     set_missing(&mut spec, defaults);
     if !spec.contains_key("serviceAccountName") {

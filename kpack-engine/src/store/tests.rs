@@ -413,3 +413,48 @@ fn files_can_be_read_by_their_owner_only() {
     assert_eq!(mode("objects/secrets/demo/s.json"), 0o600);
     assert_eq!(mode("objects/secrets/demo"), 0o700);
 }
+
+#[test]
+fn a_pod_whose_volume_would_lie_elsewhere_is_refused() {
+    let (store, _dir) = demo();
+    let pod = |name: &str| {
+        let mut pod = Object::new(Kind::Pod, Some("demo"), "p");
+        pod.set(
+            "spec",
+            json!({
+                "volumes": [{"name": "binding-a.b", "emptyDir": {}}, {"name": name, "emptyDir": {}}],
+                "containers": [{"name": "main", "image": "x"}],
+            }),
+        );
+        store.create(pod)
+    };
+    for name in ["/", "/etc", "..", "../../etc", "a/../../b", ""] {
+        let error = pod(name).unwrap_err().to_string();
+        assert!(error.contains("spec.volumes[1].name"), "{error}");
+    }
+    let error = pod("binding-a.b").unwrap_err().to_string();
+    assert!(error.contains("Duplicate value"), "{error}");
+    pod("other").unwrap();
+}
+
+#[test]
+fn a_pod_that_would_have_no_time_is_refused() {
+    let (store, _dir) = demo();
+    let pod = |seconds: i64| {
+        let mut pod = Object::new(Kind::Pod, Some("demo"), "p");
+        let container = json!({"name": "main", "image": "x"});
+        pod.set(
+            "spec",
+            json!({"activeDeadlineSeconds": seconds, "containers": [container]}),
+        );
+        store.create(pod)
+    };
+    for seconds in [0, -1, 1 << 31] {
+        let expected = format!(
+            "Pod \"p\" is invalid: spec.activeDeadlineSeconds: Invalid value: {seconds}: must be between 1 and \
+             2147483647, inclusive"
+        );
+        assert_eq!(pod(seconds).unwrap_err().to_string(), expected);
+    }
+    pod(1).unwrap();
+}
