@@ -369,6 +369,19 @@ pub enum InvalidObject {
     },
 }
 
+/// How deep objects may be nested, so that everything that is stored can be read again: readers of JSON stop at 127.
+pub(crate) const DEEPEST: usize = 100;
+
+/// Returns how many lists and maps are within each other at most.
+pub(crate) fn depth(value: &Value) -> usize {
+    let deepest = match value {
+        Value::Array(list) => list.iter().map(depth).max(),
+        Value::Object(map) => map.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + deepest.unwrap_or_default()
+}
+
 fn check_metadata(metadata: &Value) -> Result<(), InvalidObject> {
     let wrong = |field: &str, expected| InvalidObject::Metadata {
         field: field.to_owned(),

@@ -13,6 +13,7 @@ mod cascade;
 mod field_set;
 mod files;
 mod history;
+mod labels;
 mod list_strategy;
 mod managed_fields;
 mod request;

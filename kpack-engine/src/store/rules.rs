@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::labels;
+use crate::object::{DEEPEST, depth};
 use crate::{ApiError, Cause, Kind, Object};
 
 /// Checks `metadata.name` and `metadata.namespace` of an object that is to be created.
@@ -75,10 +77,21 @@ pub(super) fn first_status(kind: Kind) -> Option<Value> {
     }
 }
 
-/// Checks the rules of core kinds that the flow depends on.
+/// Refuses what could be written, but not read again.
+pub(super) fn check_depth(object: &Object) -> Result<(), ApiError> {
+    if depth(object.as_value()) > DEEPEST {
+        return Err(ApiError::bad_request(format!(
+            "{object} is nested too deeply: more than {DEEPEST} lists and maps are within each other, those of \
+             metadata.managedFields included"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks labels and annotations, and the rules of core kinds that the flow depends on.
 pub(super) fn check(object: &Object, old: Option<&Object>) -> Result<(), ApiError> {
     let (kind, name) = (object.kind(), object.name());
-    let mut causes = Vec::new();
+    let mut causes = labels::check(object);
     match kind {
         Kind::Secret => check_secret(object, old, &mut causes),
         Kind::ConfigMap => check_data(object, "data", &mut causes),
@@ -263,19 +276,6 @@ fn check_pod(object: &Object, causes: &mut Vec<Cause>) {
     }
 }
 
-/// # Specification
-/// Kubernetes API reference, PodSpec and Container: default values.
-fn pod_defaults(object: &mut Object) {
-    let Some(Value::Object(mut spec)) = object.remove("spec") else {
-        return;
-    };
-    let defaults = [
-        ("restartPolicy", json!("Always")),
-        ("terminationGracePeriodSeconds", json!(30)),
-        ("dnsPolicy", json!("ClusterFirst")),
-        ("securityContext", json!({})),
-        ("schedulerName", json!("default-scheduler")),
-        ("enableServiceLinks", json!(true)),
 /// A list in the spec of a pod; empty when there is none.
 fn list<'a>(pod: &'a Object, name: &str) -> &'a [Value] {
     let list = pod.pointer("/spec").and_then(|spec| spec.get(name)?.as_array());
@@ -304,6 +304,19 @@ fn check_name<'a>(
     }
 }
 
+/// # Specification
+/// Kubernetes API reference, PodSpec and Container: default values.
+fn pod_defaults(object: &mut Object) {
+    let Some(Value::Object(mut spec)) = object.remove("spec") else {
+        return;
+    };
+    let defaults = [
+        ("restartPolicy", json!("Always")),
+        ("terminationGracePeriodSeconds", json!(30)),
+        ("dnsPolicy", json!("ClusterFirst")),
+        ("securityContext", json!({})),
+        ("schedulerName", json!("default-scheduler")),
+        ("enableServiceLinks", json!(true)),
     ];
     set_missing(&mut spec, defaults);
     if !spec.contains_key("serviceAccountName") {
@@ -354,7 +367,7 @@ fn label_problem(name: &str) -> Option<String> {
     })
 }
 
-fn subdomain_problem(name: &str) -> Option<String> {
+pub(super) fn subdomain_problem(name: &str) -> Option<String> {
     if name.len() > 253 {
         return Some("must be no more than 253 characters".to_owned());
     }

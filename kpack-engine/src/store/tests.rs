@@ -415,6 +415,71 @@ fn files_can_be_read_by_their_owner_only() {
 }
 
 #[test]
+fn what_could_not_be_read_again_is_not_stored() {
+    let nested = |levels| (0..levels).fold(json!("v"), |inner, _| json!({ "a": inner }));
+    let (store, dir) = demo();
+    let mut deepest = map("deepest");
+    // The names of its fields are in its managedFields again, four levels down.
+    deepest.set("x", nested(crate::object::DEEPEST - 6));
+    let mut deepest = store.create(deepest).unwrap();
+    deepest.set("x", nested(crate::object::DEEPEST + 1));
+    let error = store.update(deepest.clone()).unwrap_err();
+    assert!(error.to_string().contains("is nested too deeply"), "{error}");
+    let mut deeper = map("deeper");
+    deeper.set("x", nested(122));
+    assert!(matches!(store.create(deeper), Err(ApiError::BadRequest { .. })));
+    drop(store);
+    assert_eq!(names(&open(dir.path()), Kind::ConfigMap), ["deepest"]);
+}
+
+#[test]
+fn labels_and_annotations_that_an_api_server_would_not_take_are_refused() {
+    let (store, _dir) = demo();
+    let create = |metadata: serde_json::Value| {
+        let mut object = map("m");
+        object.metadata_mut().extend(metadata.as_object().unwrap().clone());
+        store.create_as(
+            object,
+            &WriteOptions {
+                dry_run: true,
+                ..WriteOptions::new(Caller::admin(), "test")
+            },
+        )
+    };
+    let long = "a".repeat(64);
+    for (metadata, expected) in [
+        (
+            json!({"labels": {"a": "b c"}}),
+            "metadata.labels: Invalid value: \"b c\": a valid label must be",
+        ),
+        (json!({"labels": {"a": long}}), "must be no more than 63 characters"),
+        (
+            json!({"labels": {"a b": ""}}),
+            "metadata.labels: Invalid value: \"a b\": name part must consist of",
+        ),
+        (json!({"labels": {"a/b/c": ""}}), "a qualified name must consist of"),
+        (json!({"labels": {"/b": ""}}), "prefix part must be non-empty"),
+        (
+            json!({"labels": {"A/b": ""}}),
+            "prefix part a lowercase RFC 1123 subdomain must consist of",
+        ),
+        (
+            json!({"annotations": {"-": ""}}),
+            "metadata.annotations: Invalid value: \"-\": name part must consist of",
+        ),
+        (
+            json!({"annotations": {"a": "x".repeat(256 << 10)}}),
+            "ConfigMap \"m\" is invalid: metadata.annotations: Too long: may not be more than 262144 bytes",
+        ),
+    ] {
+        let error = create(metadata).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    create(json!({"labels": {"example.com/A_b.c": "1-2_3.z", "x": ""}, "annotations": {"Example.com/x": "a b"}}))
+        .unwrap();
+}
+
+#[test]
 fn a_pod_whose_volume_would_lie_elsewhere_is_refused() {
     let (store, _dir) = demo();
     let pod = |name: &str| {

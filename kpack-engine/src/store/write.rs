@@ -77,6 +77,7 @@ fn create_locked(
         object.set("status", status);
     }
     rules::check(&object, None)?;
+    rules::check_depth(&object)?;
     let uid = new_uid()?;
     let metadata = object.metadata_mut();
     for key in [
@@ -145,6 +146,7 @@ pub(super) fn modify(
                 .insert("generation".to_owned(), json!(old.generation() + 1));
         }
     }
+    rules::check_depth(&new)?;
     tidy(&mut new);
     let object = store(shared, &mut writer, &old, new, options.dry_run)?;
     Ok(Written { object, warnings })

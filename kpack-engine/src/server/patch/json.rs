@@ -3,12 +3,16 @@
 use serde_json::Value;
 
 use super::{LONGEST, PatchError, parent, pointer_parts};
+use crate::object::{DEEPEST, depth};
+
+/// How many bytes all copies of a patch may add, as on real servers: copies of copies grow without end.
+const MOST_COPIED: usize = 3 << 20;
 
 /// Applies a list of operations, all or none.
 ///
 /// # Errors
 /// [`PatchError::Malformed`] when an operation makes no sense, [`PatchError::Unfit`] when a path is not
-/// there or a test fails.
+/// there, a test fails, or the document would become too large or too deep.
 ///
 /// # Specification
 /// RFC 6902.
@@ -24,13 +28,14 @@ pub(in crate::server) fn json_patch(document: &Value, patch: &Value) -> Result<V
         return Err(PatchError::malformed(problem));
     }
     let mut document = document.clone();
+    let mut copied = 0;
     for operation in operations {
-        apply(&mut document, operation)?;
+        apply(&mut document, operation, &mut copied)?;
     }
     Ok(document)
 }
 
-fn apply(document: &mut Value, operation: &Value) -> Result<(), PatchError> {
+fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), PatchError> {
     let text = |key: &str| operation.get(key).and_then(Value::as_str);
     let parts = |key: &str| {
         pointer_parts(text(key).ok_or_else(|| PatchError::malformed(format!("an operation has no {key}")))?)
@@ -45,6 +50,7 @@ fn apply(document: &mut Value, operation: &Value) -> Result<(), PatchError> {
         "remove" => remove(document, &path).map(drop),
         "replace" => {
             let value = value()?;
+            check_depth(&path, &value)?;
             *find(document, &path)? = value;
             Ok(())
         }
@@ -57,8 +63,15 @@ fn apply(document: &mut Value, operation: &Value) -> Result<(), PatchError> {
             add(document, &path, moved)
         }
         "copy" => {
-            let copied = find(document, &parts("from")?)?.clone();
-            add(document, &path, copied)
+            let value = find(document, &parts("from")?)?.clone();
+            *copied += value.to_string().len();
+            if *copied > MOST_COPIED {
+                return Err(PatchError::unfit(format!(
+                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit \
+                     {MOST_COPIED}"
+                )));
+            }
+            add(document, &path, value)
         }
         "test" => {
             let expected = value()?;
@@ -79,7 +92,17 @@ fn missing(path: &[String]) -> PatchError {
     PatchError::unfit(format!("there is nothing at /{}", path.join("/")))
 }
 
+/// Nothing may become so deep that it cannot be walked through any more.
+fn check_depth(path: &[String], value: &Value) -> Result<(), PatchError> {
+    if path.len() + depth(value) > DEEPEST {
+        let problem = format!("what is put at /{} is nested too deeply", path.join("/"));
+        return Err(PatchError::unfit(problem));
+    }
+    Ok(())
+}
+
 fn add(document: &mut Value, path: &[String], value: Value) -> Result<(), PatchError> {
+    check_depth(path, &value)?;
     let Some((key, before)) = path.split_last() else {
         *document = value;
         return Ok(());
@@ -168,6 +191,36 @@ mod tests {
                 matches!(patched(json!({"a": {}}), patch), Err(PatchError::Unfit { .. })),
                 "{op}"
             );
+        }
+    }
+
+    #[test]
+    fn copies_of_copies_do_not_grow_without_end() {
+        let mut patch = vec![json!({"op": "add", "path": "/a", "value": ["x".repeat(1000)]})];
+        patch.extend((0..40).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/-"})));
+        let Err(PatchError::Unfit { problem }) = patched(json!({}), json!(patch)) else {
+            panic!("40 doublings of a kilobyte are a petabyte");
+        };
+        assert!(
+            problem.starts_with("Unable to complete the copy, the accumulated size"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn nothing_becomes_deeper_than_can_be_read_again() {
+        for op in ["add", "replace", "copy", "move"] {
+            let patch = (1..200).map(|level| {
+                let (path, up) = ("/a".repeat(level), "/a".repeat(level - 1));
+                [
+                    json!({"op": "add", "path": path, "value": {}}),
+                    json!({"op": "add", "path": format!("{up}/b"), "value": {"a": {"a": {}}}}),
+                    json!({"op": op, "path": path, "from": format!("{up}/b"), "value": {"a": {"a": {}}}}),
+                ]
+            });
+            let patch: Vec<Value> = patch.flatten().collect();
+            let patched = patched(json!({}), json!(patch));
+            assert!(matches!(patched, Err(PatchError::Unfit { .. })), "{op}");
         }
     }
 
