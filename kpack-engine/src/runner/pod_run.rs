@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
+
 use super::RunnerOptions;
 use super::container::{ContainerInputs, termination_message};
 use super::lookup::Lookup;
@@ -45,33 +47,44 @@ impl Node {
         (self.options.clock)()
     }
 
-    /// Writes the status of a pod, unless it is gone; says whether it is there.
-    pub(super) fn publish(&self, pod: &Object, status: serde_json::Value) -> bool {
+    /// Writes the status of a pod, unless it is gone.
+    pub(super) fn publish(&self, pod: &Object, status: &Value) -> Published {
         // Others change metadata and spec at any time, but only this writes the status.
         for _ in 0..20 {
             let current = self.resources.get(Kind::Pod, pod.namespace(), pod.name());
             let mut current = match current {
                 Ok(Some(current)) if current.uid() == pod.uid() => current,
-                Ok(_) => return false,
+                Ok(_) => return Published::Gone,
                 Err(error) => {
                     tracing::warn!(%error, %pod, "cannot read a pod");
-                    return true;
+                    return Published::Failed;
                 }
             };
             current.set("status", status.clone());
             match self.resources.update_status(current) {
-                Ok(_) => return true,
-                Err(error) if error.is_not_found() => return false,
+                Ok(_) => return Published::Written,
+                Err(error) if error.is_not_found() => return Published::Gone,
                 Err(error) if error.is_conflict() => {}
                 Err(error) => {
                     tracing::warn!(%error, %pod, "cannot write the status of a pod");
-                    return true;
+                    return Published::Failed;
                 }
             }
         }
         tracing::warn!(%pod, "cannot write the status of a pod: it changes all the time");
-        true
+        Published::Failed
     }
+}
+
+/// What became of a status that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    /// It is written.
+    Written,
+    /// The pod is gone.
+    Gone,
+    /// The store could not be read or written, as when a disk is full.
+    Failed,
 }
 
 /// One pod that runs here.
@@ -106,6 +119,11 @@ impl PodRun {
         }
     }
 
+    /// Returns the pod as it was seen last.
+    pub(super) fn pod(&self) -> Object {
+        lock(&self.pod).clone()
+    }
+
     /// Returns what stops it.
     pub(super) fn stop(&self) -> Arc<Stop> {
         self.stop.clone()
@@ -113,10 +131,7 @@ impl PodRun {
 
     /// Takes over what may change in a pod: its deadline, and what its volumes show of it.
     pub(super) fn changed(&self, pod: Object) {
-        *lock(&self.deadline) = deadline(
-            pod.pointer("/spec/activeDeadlineSeconds")
-                .and_then(serde_json::Value::as_i64),
-        );
+        *lock(&self.deadline) = deadline(pod.pointer("/spec/activeDeadlineSeconds").and_then(Value::as_i64));
         *lock(&self.pod) = pod.clone();
         let lookup = self.lookup(&pod);
         if self.dir.is_dir()
@@ -126,8 +141,9 @@ impl PodRun {
         }
     }
 
-    /// Runs the pod to its end and leaves nothing of it but its status and logs.
-    pub(super) fn run(&self) {
+    /// Runs the pod to its end and leaves nothing of it but its status and logs; returns the last status when it could
+    /// not be written.
+    pub(super) fn run(&self) -> Option<Value> {
         self.publish();
         let ended = self.run_containers();
         match self.stop.reason() {
@@ -147,7 +163,7 @@ impl PodRun {
         }
         match self.stop.reason() {
             Some(StopReason::Deleted) => {
-                let pod = lock(&self.pod).clone();
+                let pod = self.pod();
                 let removed = self
                     .node
                     .options
@@ -156,8 +172,9 @@ impl PodRun {
                 if let Err(error) = removed {
                     tracing::warn!(%error, %pod, "cannot remove the logs of a pod");
                 }
+                None
             }
-            Some(StopReason::Shutdown) => {}
+            Some(StopReason::Shutdown) => None,
             Some(StopReason::Deadline) | None => self.publish(),
         }
     }
@@ -173,7 +190,7 @@ impl PodRun {
             return Err(NotStarted::never("the pod has no containers"));
         };
         let made = self.until_made(&first.name, || {
-            let pod = lock(&self.pod).clone();
+            let pod = self.pod();
             self.volumes(&claims).make(&self.spec, &self.lookup(&pod))
         })?;
         let Some(volumes) = made else { return Ok(()) };
@@ -271,7 +288,7 @@ impl PodRun {
 
     fn start(&self, container: &Container, volumes: &BTreeMap<String, (PathBuf, bool)>) -> Result<Started, NotStarted> {
         let node = &self.node;
-        let pod = lock(&self.pod).clone();
+        let pod = self.pod();
         let namespace = pod.namespace().unwrap_or_default().to_owned();
         let pulled = node
             .puller
@@ -391,13 +408,19 @@ impl PodRun {
         }
     }
 
-    fn publish(&self) {
+    /// Writes the status as it is now; returns it when it could not be written.
+    fn publish(&self) -> Option<Value> {
         // Held while writing: an older status must not be written after a newer one.
         let mut status = lock(&self.status);
         let json = status.report(self.node.now());
-        let pod = lock(&self.pod).clone();
-        if !self.node.publish(&pod, json) {
-            self.stop.request(StopReason::Deleted);
+        let pod = self.pod();
+        match self.node.publish(&pod, &json) {
+            Published::Written => None,
+            Published::Gone => {
+                self.stop.request(StopReason::Deleted);
+                None
+            }
+            Published::Failed => Some(json),
         }
     }
 

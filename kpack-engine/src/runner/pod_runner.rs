@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::machine::Machine;
-use super::pod_run::{Node, PodRun};
+use super::pod_run::{Node, PodRun, Published};
 use super::privilege::Privilege;
 use super::pull::Puller;
 use super::roots::Roots;
@@ -36,6 +36,9 @@ pub struct PodRunner {
 
 /// How long a stop or the end of a pod may go unnoticed.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How often it is tried again to write how pods ended.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl PodRunner {
     /// Starts to run pods.
@@ -73,6 +76,8 @@ impl PodRunner {
             node: Arc::new(node),
             running: HashMap::new(),
             waiting: VecDeque::new(),
+            untold: Vec::new(),
+            retry_at: Instant::now(),
             stop: stop.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -119,13 +124,16 @@ struct Supervisor {
     running: HashMap<String, Active>,
     /// First come, first served.
     waiting: VecDeque<Object>,
+    /// Pods that are through, and their status, which could not be written: nobody else would ever say how they ended.
+    untold: Vec<(Object, Value)>,
+    retry_at: Instant,
     stop: Arc<AtomicBool>,
 }
 
 struct Active {
     run: Arc<PodRun>,
     stop: Arc<Stop>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Option<Value>>,
 }
 
 impl Supervisor {
@@ -144,6 +152,7 @@ impl Supervisor {
                 }
             }
             self.reap();
+            self.tell_again();
             self.start_waiting();
         }
         for active in self.running.values() {
@@ -168,7 +177,8 @@ impl Supervisor {
             active.run.changed(pod);
             return;
         }
-        if Phase::is_final(pod.text("/status/phase")) {
+        let is_untold = self.untold.iter().any(|(untold, _)| untold.uid() == pod.uid());
+        if is_untold || Phase::is_final(pod.text("/status/phase")) {
             return;
         }
         if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.uid() == pod.uid()) {
@@ -179,7 +189,7 @@ impl Supervisor {
         if self.running.len() >= self.limit()
             && let Some(pod) = self.waiting.back()
         {
-            self.node.publish(pod, queued(self.node.now(), self.running.len()));
+            self.node.publish(pod, &queued(self.node.now(), self.running.len()));
         }
     }
 
@@ -225,15 +235,13 @@ impl Supervisor {
             Ok(spec) => spec,
             Err(error) => {
                 let message = format!("the pod's spec cannot be understood: {error}");
-                self.node
-                    .publish(&pod, refused(self.node.now(), "InvalidSpec", &message));
-                return;
+                let status = refused(self.node.now(), "InvalidSpec", &message);
+                return self.tell(pod, status);
             }
         };
         if let Some(found) = spec.unsupported() {
-            self.node
-                .publish(&pod, refused(self.node.now(), "Unsupported", &found.to_string()));
-            return;
+            let status = refused(self.node.now(), "Unsupported", &found.to_string());
+            return self.tell(pod, status);
         }
         let uid = pod.uid().to_owned();
         let run = Arc::new(PodRun::new(self.node.clone(), pod, spec));
@@ -261,11 +269,29 @@ impl Supervisor {
             .collect();
         for uid in ended {
             if let Some(active) = self.running.remove(&uid) {
-                join(active);
+                let run = active.run.clone();
+                self.untold.extend(join(active).map(|status| (run.pod(), status)));
             }
             if let Err(error) = self.node.puller.roots.prune(self.node.options.kept_images) {
                 tracing::warn!(%error, "cannot remove images that are not used");
             }
+        }
+    }
+
+    /// Writes how a pod ended, now or later.
+    fn tell(&mut self, pod: Object, status: Value) {
+        if self.node.publish(&pod, &status) == Published::Failed {
+            self.untold.push((pod, status));
+        }
+    }
+
+    fn tell_again(&mut self) {
+        if self.untold.is_empty() || Instant::now() < self.retry_at {
+            return;
+        }
+        self.retry_at = Instant::now() + RETRY;
+        for (pod, status) in std::mem::take(&mut self.untold) {
+            self.tell(pod, status);
         }
     }
 
@@ -299,10 +325,13 @@ impl Supervisor {
     }
 }
 
-fn join(active: Active) {
-    if active.thread.join().is_err() {
+/// Waits for the end of a pod, and returns its last status when that could not be written.
+fn join(active: Active) -> Option<Value> {
+    let ended = active.thread.join();
+    ended.unwrap_or_else(|_| {
         tracing::error!("the thread of a pod failed");
-    }
+        None
+    })
 }
 
 /// Removes what a killed process left, and what belongs to objects that are gone.

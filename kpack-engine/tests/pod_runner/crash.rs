@@ -48,6 +48,32 @@ fn pods_that_a_runner_left_unfinished_are_run_again_by_the_next() {
 }
 
 #[test]
+fn how_a_pod_ended_is_told_when_the_store_can_be_written_again() {
+    let Some(world) = World::new(|_| {}) else { return };
+    world.create(json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "demo"},
+        "spec": {},
+    }));
+    let mut main = container("main", "while [ ! -e /claim/go ]; do sleep 0.02; done; exit 3");
+    main["volumeMounts"] = json!([{"name": "c", "mountPath": "/claim"}]);
+    let claim = json!({"name": "c", "persistentVolumeClaim": {"claimName": "c"}});
+    world.pod("a", json!({"volumes": [claim], "containers": [main]}));
+    world.when("a", |pod| pod.text("/status/phase") == Some("Running"));
+    // Nothing can be written, as on a full disk.
+    let (place, away) = (world.dir.path().join("store/tmp"), world.dir.path().join("store/away"));
+    std::fs::rename(&place, &away).unwrap();
+    for claim in std::fs::read_dir(world.data_dir().join("claims")).unwrap() {
+        std::fs::write(claim.unwrap().path().join("go"), "").unwrap();
+    }
+    wait_for(|| std::fs::read_dir(world.data_dir().join("pods")).unwrap().count() == 0);
+    assert_eq!(world.get("a").text("/status/phase"), Some("Running"));
+    std::fs::rename(&away, &place).unwrap();
+    let pod = world.finished("a");
+    let code = pod.pointer("/status/containerStatuses/0/state/terminated/exitCode");
+    assert_eq!(code, Some(&json!(3)));
+}
+
+#[test]
 fn a_finished_pod_is_not_run_again() {
     let Some(mut world) = World::new(|_| {}) else { return };
     world.run("a", script("echo once"));
