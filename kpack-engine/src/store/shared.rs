@@ -32,6 +32,8 @@ pub(super) struct Writer {
     files: Files,
     revision: u64,
     reserved: u64,
+    /// The creation time of the newest object, as RFC 3339 in UTC; such texts sort by time.
+    newest: String,
 }
 
 struct State {
@@ -54,11 +56,14 @@ impl Shared {
             .max()
             .unwrap_or_default();
         let revision = files.reserved_revision()?.max(highest.number()).max(1);
+        let newest = objects.values().filter_map(|object| object.creation_timestamp()).max();
+        let newest = newest.unwrap_or_default().to_owned();
         Ok(Self {
             writer: Mutex::new(Writer {
                 files,
                 revision,
                 reserved: revision,
+                newest,
             }),
             state: Mutex::new(State {
                 objects,
@@ -153,6 +158,17 @@ impl Shared {
 }
 
 impl Writer {
+    /// Returns the creation time of an object that is created at `now`.
+    ///
+    /// Never before that of another object: what is newer by age, as the Builds of an Image are, stays so when the clock is
+    /// set back.
+    pub(super) fn creation_time(&mut self, now: &str) -> String {
+        if now > self.newest.as_str() {
+            now.clone_into(&mut self.newest);
+        }
+        self.newest.clone()
+    }
+
     fn next_revision(&mut self) -> Result<u64, ApiError> {
         if self.revision >= self.reserved {
             self.files.reserve_revision(self.revision + RESERVE)?;

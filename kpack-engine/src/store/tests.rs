@@ -523,3 +523,19 @@ fn a_pod_that_would_have_no_time_is_refused() {
     }
     pod(1).unwrap();
 }
+
+#[test]
+fn no_object_is_older_than_one_that_was_created_before_it_when_the_clock_is_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let created_at = |second: i64, name: &str| {
+        let store = Store::open(StoreOptions {
+            dir: dir.path().to_owned(),
+            clock: Arc::new(move || Timestamp::from_second(second).unwrap()),
+        });
+        let object = store.unwrap().create(Object::new(Kind::Namespace, None, name)).unwrap();
+        object.creation_timestamp().unwrap().to_owned()
+    };
+    assert_eq!(created_at(1_767_607_200, "first"), "2026-01-05T10:00:00Z");
+    assert_eq!(created_at(1_767_603_600, "second"), "2026-01-05T10:00:00Z");
+    assert_eq!(created_at(1_767_607_201, "third"), "2026-01-05T10:00:01Z");
+}
