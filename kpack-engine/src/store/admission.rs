@@ -26,11 +26,8 @@ pub(super) fn admit(
         });
     }
     let operation = old.map_or(Operation::Create, |old| Operation::Update(old.as_value()));
-    let context = AdmissionContext {
-        user: &options.caller.username,
-        has_default_storage_class: has_default_storage_class(shared),
-    };
-    let admission = decide(object.as_value(), operation, context).map_err(|refusal| denied(&refusal))?;
+    let admission =
+        decide(object.as_value(), operation, context(shared, options)).map_err(|refusal| denied(&refusal))?;
     let mut admitted = Object::from_value(admission.object).map_err(|error| ApiError::Internal {
         message: format!("admission broke {object}: {error}"),
     })?;
@@ -40,6 +37,34 @@ pub(super) fn admit(
         object: admitted,
         warnings: admission.warnings,
     })
+}
+
+/// Refuses a status that reconcilers could not read: they would leave the object alone for ever.
+pub(super) fn check_status(
+    shared: &Shared,
+    new: &Object,
+    old: &Object,
+    options: &WriteOptions,
+) -> Result<(), ApiError> {
+    if !new.kind().is_kpack() || !options.intercepted {
+        return Ok(());
+    }
+    match decide(
+        new.as_value(),
+        Operation::Update(old.as_value()),
+        context(shared, options),
+    ) {
+        Err(refusal @ Refusal::Decode { .. }) => Err(denied(&refusal)),
+        // What is wrong with the rest is no reason not to say how it stands.
+        _ => Ok(()),
+    }
+}
+
+fn context<'a>(shared: &Shared, options: &'a WriteOptions) -> AdmissionContext<'a> {
+    AdmissionContext {
+        user: &options.caller.username,
+        has_default_storage_class: has_default_storage_class(shared),
+    }
 }
 
 fn denied(refusal: &Refusal) -> ApiError {

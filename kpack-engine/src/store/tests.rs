@@ -539,3 +539,26 @@ fn no_object_is_older_than_one_that_was_created_before_it_when_the_clock_is_set_
     assert_eq!(created_at(1_767_603_600, "second"), "2026-01-05T10:00:00Z");
     assert_eq!(created_at(1_767_607_201, "third"), "2026-01-05T10:00:01Z");
 }
+
+#[test]
+fn a_status_that_could_not_be_read_is_refused() {
+    let (store, _dir) = demo();
+    let mut image = Object::new(Kind::Image, Some("demo"), "i");
+    image.set(
+        "spec",
+        json!({
+            "tag": "reg.example/app", "builder": {"kind": "ClusterBuilder", "name": "b"},
+            "source": {"blob": {"url": "https://files.example/app.zip"}},
+        }),
+    );
+    let mut image = store.create(image).unwrap();
+    image.set("status", json!({"conditions": "none"}));
+    let error = store.update_status(image.clone()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "admission webhook \"defaults.webhook.kpack.io\" denied the request: mutation failed: cannot decode incoming new \
+         object: status.conditions: invalid type: string \"none\", expected a sequence"
+    );
+    image.set("status", json!({"conditions": []}));
+    store.update_status(image).unwrap();
+}

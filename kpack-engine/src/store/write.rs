@@ -146,6 +146,9 @@ pub(super) fn modify(
                 .insert("generation".to_owned(), json!(old.generation() + 1));
         }
     }
+    if part == Part::Status {
+        admission::check_status(shared, &new, &old, options)?;
+    }
     rules::check_depth(&new)?;
     tidy(&mut new);
     let object = store(shared, &mut writer, &old, new, options.dry_run)?;
