@@ -199,8 +199,10 @@ impl FromStr for GitUrl {
             host,
             port,
         } = Authority::read(authority).map_err(invalid)?;
-        if host.is_empty() != (scheme == GitScheme::File) {
-            return Err(invalid("has no host"));
+        match (scheme, host.is_empty()) {
+            (GitScheme::File, false) => return Err(invalid("names a host before its path")),
+            (GitScheme::File, true) | (_, false) => {}
+            (_, true) => return Err(invalid("has no host")),
         }
         // Such a host or user would be taken for an option by the ssh program.
         if host.starts_with('-') || user.as_deref().is_some_and(|user| user.starts_with('-')) {
@@ -339,6 +341,14 @@ mod tests {
         assert_eq!(host("http://user:pw@Git.example:8080/a"), "Git.example:8080");
         assert_eq!(host("git@git.example:a/b.git"), "git.example");
         assert_eq!(host("ssh://git@git.example:22/a"), "git.example:22");
+    }
+
+    #[test]
+    fn a_host_is_missing_from_a_server_and_too_much_for_a_file() {
+        let problem = |text: &str| text.parse::<GitUrl>().expect_err(text).to_string();
+        assert!(problem("https:///a/b").contains("has no host"));
+        assert!(problem("file://localhost/a").contains("names a host before its path"));
+        assert!("file:///a".parse::<GitUrl>().is_ok());
     }
 
     #[test]
