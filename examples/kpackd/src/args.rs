@@ -116,6 +116,9 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
+/// Longer times mean never, and cannot be added to the present one.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Reads `500ms`, `5s`, `1m`, `2h`; a number alone is seconds.
 fn duration(text: &str) -> anyhow::Result<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -132,6 +135,9 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     };
     if duration.is_zero() {
         bail!("the time must be more than nothing");
+    }
+    if duration > LONGEST {
+        bail!("the time must be a year at most");
     }
     Ok(duration)
 }
@@ -152,7 +158,9 @@ mod tests {
         assert_eq!(read("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(read("2m"), Some(Duration::from_secs(120)));
         assert_eq!(read("5"), Some(Duration::from_secs(5)));
+        assert_eq!(read("8760h"), Some(Duration::from_secs(31_536_000)));
         assert_eq!(read("0s"), None);
+        assert_eq!(read("9999999999999h"), None);
         assert_eq!(read("5 parsecs"), None);
         assert_eq!(read("soon"), None);
     }

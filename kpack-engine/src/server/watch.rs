@@ -17,7 +17,7 @@ use crate::{ApiError, Kind, Object, ResourceVersion, Resources, Watch, WatchFilt
 /// How often an idle watch looks whether its client is still there.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How long a watch lasts for which no time is given.
+/// How long a watch lasts at most, and when no time is given: clients begin another one then.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// How events are shown.
@@ -54,7 +54,7 @@ pub(super) fn answer(api: &Api, call: &Call, target: &Target) -> Result<Answer, 
         .query
         .number("timeoutSeconds")?
         .filter(|seconds| *seconds > 0)
-        .map_or(LONGEST, Duration::from_secs);
+        .map_or(LONGEST, |seconds| Duration::from_secs(seconds).min(LONGEST));
     let table = match form {
         Form::Table(api_version) => Some(api.table(call, target, api_version)?),
         _ => None,

@@ -199,3 +199,11 @@ fn the_steps_of_a_build_are_followed_by_name() {
     let one = world.kubectl(&["logs", "-f", "one-build-pod", "-n", "every", "-c", "export"]);
     assert_eq!(one, "this is export\n");
 }
+
+#[test]
+fn a_watch_for_longer_than_any_time_begins_all_the_same() {
+    let world = World::start();
+    let watch = format!("/api/v1/namespaces?watch=true&timeoutSeconds={}", u64::MAX);
+    let mut watching = Watching::start(&world, &["get", "--raw", &watch]);
+    watching.until("what is there", |seen| seen.contains("\"name\":\"default\""));
+}
