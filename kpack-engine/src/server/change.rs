@@ -137,12 +137,16 @@ fn applied(
                 name: config.name().to_owned(),
             });
         }
-        let object = apply::create(&config, &apply)?;
-        let written = api.store.create_as(object, options)?;
-        return Ok(Answer {
-            status: 201,
-            ..shown(api, call, target, written)?
-        });
+        match api.store.create_as(apply::create(&config, &apply)?, options) {
+            // Someone else was faster: then it is changed.
+            Err(error) if error.is_already_exists() => {}
+            written => {
+                return Ok(Answer {
+                    status: 201,
+                    ..shown(api, call, target, written?)?
+                });
+            }
+        }
     }
     let written = api
         .store

@@ -82,6 +82,19 @@ fn every_kind_is_created_applied_shown_patched_and_deleted() {
 }
 
 #[test]
+fn of_those_who_apply_the_same_new_object_at_once_nobody_fails() {
+    let world = World::start();
+    let manifest = "{apiVersion: v1, kind: ConfigMap, metadata: {name: shared, namespace: default}, data: {a: b}}";
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| world.pipe(manifest, &["apply", "--server-side", "-f", "-"]));
+        }
+    });
+    let data = world.kubectl(&["get", "configmap", "shared", "-o", "jsonpath={.data}"]);
+    assert_eq!(data, r#"{"a":"b"}"#);
+}
+
+#[test]
 fn waiting_for_a_condition_ends_when_it_comes() {
     let world = World::start();
     world.pipe(EVERY_KIND, &["apply", "-f", "-"]);
