@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::labels;
+use super::metadata;
 use crate::object::{DEEPEST, depth};
 use crate::{ApiError, Cause, Kind, Object};
 
@@ -88,10 +88,10 @@ pub(super) fn check_depth(object: &Object) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Checks labels and annotations, and the rules of core kinds that the flow depends on.
+/// Checks labels, annotations and owners, and the rules of core kinds that the flow depends on.
 pub(super) fn check(object: &Object, old: Option<&Object>) -> Result<(), ApiError> {
     let (kind, name) = (object.kind(), object.name());
-    let mut causes = labels::check(object);
+    let mut causes = metadata::check(object);
     match kind {
         Kind::Secret => check_secret(object, old, &mut causes),
         Kind::ConfigMap => check_data(object, "data", &mut causes),

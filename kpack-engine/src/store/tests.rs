@@ -562,3 +562,21 @@ fn a_status_that_could_not_be_read_is_refused() {
     image.set("status", json!({"conditions": []}));
     store.update_status(image).unwrap();
 }
+
+#[test]
+fn an_owner_that_cannot_be_told_from_others_is_refused() {
+    let (store, _dir) = demo();
+    let owner = store.create(map("owner")).unwrap();
+    for key in ["apiVersion", "kind", "name", "uid"] {
+        let mut reference = owner.controller_reference();
+        reference[key] = json!("");
+        let mut child = map("child");
+        child
+            .metadata_mut()
+            .insert("ownerReferences".to_owned(), json!([reference]));
+        let expected = format!(
+            "ConfigMap \"child\" is invalid: metadata.ownerReferences.{key}: Invalid value: \"\": must not be empty"
+        );
+        assert_eq!(store.create(child).unwrap_err().to_string(), expected);
+    }
+}

@@ -1,6 +1,6 @@
-//! Labels and annotations as the API server takes them.
+//! Labels, annotations and owners as the API server takes them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::rules::subdomain_problem;
 use crate::{Cause, Object};
@@ -11,10 +11,10 @@ const MOST_ANNOTATED: usize = 256 << 10;
 /// How long the name of a key and the value of a label may be.
 const LONGEST: usize = 63;
 
-/// Lists what is wrong with the labels and annotations of an object.
+/// Lists what is wrong with the labels, annotations and owners of an object.
 ///
 /// # Specification
-/// Kubernetes, "Labels and Selectors": syntax and character set; "Annotations".
+/// Kubernetes, "Labels and Selectors": syntax and character set; "Annotations"; "Owners and Dependents".
 pub(super) fn check(object: &Object) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (key, value) in object.labels() {
@@ -38,6 +38,22 @@ pub(super) fn check(object: &Object) -> Vec<Cause> {
             message: format!("Too long: may not be more than {MOST_ANNOTATED} bytes"),
             field: "metadata.annotations".to_owned(),
         });
+    }
+    causes.extend(owners(object));
+    causes
+}
+
+/// An owner that cannot be told from others would count as gone, and its dependents would go, too.
+fn owners(object: &Object) -> Vec<Cause> {
+    let references = object.metadata().get("ownerReferences").and_then(Value::as_array);
+    let mut causes = Vec::new();
+    for reference in references.into_iter().flatten() {
+        for key in ["apiVersion", "kind", "name", "uid"] {
+            if reference.get(key).and_then(Value::as_str).is_none_or(str::is_empty) {
+                let field = format!("metadata.ownerReferences.{key}");
+                causes.push(Cause::invalid(&field, &json!(""), "must not be empty"));
+            }
+        }
     }
     causes
 }
