@@ -336,9 +336,9 @@ pub enum InvalidObject {
     #[error("the document has no {0}")]
     Missing(&'static str),
     /// A metadata field has the wrong type.
-    #[error("metadata.{field} is not {expected}")]
+    #[error("{field} is not {expected}")]
     Metadata {
-        /// The field below `metadata`; empty for metadata itself.
+        /// The field: `metadata` itself, or one below it, such as `metadata.labels`.
         field: String,
         /// What it should be, such as `a map of texts`.
         expected: &'static str,
@@ -383,11 +383,14 @@ pub(crate) fn depth(value: &Value) -> usize {
 }
 
 fn check_metadata(metadata: &Value) -> Result<(), InvalidObject> {
-    let wrong = |field: &str, expected| InvalidObject::Metadata {
-        field: field.to_owned(),
+    let map = metadata.as_object().ok_or_else(|| InvalidObject::Metadata {
+        field: "metadata".to_owned(),
+        expected: "an object",
+    })?;
+    let wrong = |key: &str, expected| InvalidObject::Metadata {
+        field: format!("metadata.{key}"),
         expected,
     };
-    let map = metadata.as_object().ok_or_else(|| wrong("", "an object"))?;
     let is_text_or_null = |value: &Value| value.is_string() || value.is_null();
     for (key, value) in map {
         match key.as_str() {
@@ -467,6 +470,7 @@ mod tests {
             let document = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
             Object::from_value(document).unwrap_err().to_string()
         };
+        assert_eq!(refused(json!([])), "metadata is not an object");
         assert_eq!(refused(json!({"name": 1})), "metadata.name is not a text");
         assert_eq!(
             refused(json!({"labels": {"a": 1}})),
