@@ -14,6 +14,9 @@ use crate::{ApiError, Kind, Object};
 /// Directory name in place of a namespace for kinds of the whole cluster; no namespace can be called so.
 const CLUSTER: &str = "_cluster";
 
+/// The largest file, in bytes: more than one request brings. Without a bound, patches could make an object grow for ever.
+const LARGEST: usize = 8 << 20;
+
 /// Names longer than this are shortened in file names, which are limited to 255 bytes.
 const LONGEST_NAME: usize = 200;
 
@@ -95,6 +98,9 @@ impl Files {
             message: format!("{object} cannot be written: {error}"),
         })?;
         text.push(b'\n');
+        if text.len() > LARGEST {
+            return Err(ApiError::TooLarge { limit: LARGEST });
+        }
         self.replace(&path, &text).map_err(failed)
     }
 

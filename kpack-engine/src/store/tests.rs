@@ -580,3 +580,15 @@ fn an_owner_that_cannot_be_told_from_others_is_refused() {
         assert_eq!(store.create(child).unwrap_err().to_string(), expected);
     }
 }
+
+#[test]
+fn an_object_that_has_grown_too_large_keeps_its_last_state() {
+    let (store, _dir) = demo();
+    let mut object = map("m");
+    object.set("data", json!({"a": "x".repeat(7 << 20)}));
+    let mut object = store.create(object).unwrap();
+    object.set("data", json!({"a": "x".repeat(8 << 20)}));
+    assert!(matches!(store.update(object), Err(ApiError::TooLarge { .. })));
+    let kept = store.get(Kind::ConfigMap, Some("demo"), "m").unwrap().unwrap();
+    assert_eq!(kept.text("/data/a").map(str::len), Some(7 << 20));
+}
