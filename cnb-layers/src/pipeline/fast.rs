@@ -102,7 +102,11 @@ impl Fast {
             let slot = &mut table[hash(ahead)];
             let distance = usize::from(low(at).wrapping_sub(*slot));
             *slot = low(at);
-            let difference = if distance <= at { eight(data, at - distance) ^ ahead } else { 1 };
+            let difference = if distance <= at {
+                eight(data, at - distance) ^ ahead
+            } else {
+                1
+            };
             // The bytes differ more often than the distance is too far: what can be foretold is asked first.
             if difference as u32 != 0 || distance.wrapping_sub(1) >= REACH {
                 symbols[usize::from(ahead as u8)] += 1;
