@@ -18,8 +18,8 @@ const MAX_OUTPUT: u64 = 1 << 20;
 
 /// Runs `docker-credential-NAME` programs, for [`DockerConfig::with_helpers`](registry_auth::DockerConfig::with_helpers).
 ///
-/// A program is looked for in the given directories only, where files that nobody may execute are passed over; it sees the given environment only, and is killed when it takes
-/// longer than the time limit.
+/// A program is looked for in the given directories only, where files that nobody may execute are passed over; it sees
+/// the given environment only, and is killed when it takes longer than the time limit.
 #[derive(Clone)]
 pub struct HelperPrograms {
     /// The directories to look in, in this order; usually those of `PATH`.
