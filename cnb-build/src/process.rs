@@ -40,11 +40,9 @@ impl Process {
         if let Some(args) = args {
             table = table.texts("args", &args);
         }
-        table = table.flag("direct", self.direct);
-        if self.default {
-            table = table.flag("default", true);
-        }
         table = table
+            .flag("direct", self.direct)
+            .flag_if("default", self.default)
             .text("buildpack-id", &self.buildpack_id)
             .text_if("working-dir", &self.working_dir);
         if !self.exec_env.is_empty() {

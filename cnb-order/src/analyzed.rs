@@ -137,10 +137,8 @@ impl Analyzed {
         if let Some(run) = &self.run_image {
             let mut table = TomlTable::new()
                 .text("reference", &run.reference)
-                .text_if("image", &run.image);
-            if run.extend {
-                table = table.flag("extend", true);
-            }
+                .text_if("image", &run.image)
+                .flag_if("extend", run.extend);
             if let Some(target) = &run.target {
                 table = table.with("target", TomlValue::Table(target.write()));
             }

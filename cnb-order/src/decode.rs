@@ -56,21 +56,26 @@ pub fn parse_toml(text: &str) -> Result<Table, DecodeError> {
         })
 }
 
-/// Returns the text of a TOML file.
+/// Returns the text of a TOML file, without the mark of UTF-16 that some editors put in front.
 ///
 /// # Errors
 /// [`DecodeError::Syntax`] with the line when the bytes are not UTF-8.
 pub fn toml_text(bytes: &[u8]) -> Result<&str, DecodeError> {
+    let marked = bytes.strip_prefix(b"\xff\xfe").or(bytes.strip_prefix(b"\xfe\xff"));
+    let bytes = marked.unwrap_or(bytes);
+    if bytes.iter().take(6).any(|byte| *byte == 0) {
+        let problem = "files cannot contain NULL bytes; probably using UTF-16; TOML files must be UTF-8";
+        return Err(DecodeError::Syntax {
+            message: format!("line 1: {problem}"),
+        });
+    }
     std::str::from_utf8(bytes).map_err(|error| {
         let (text, rest) = bytes.split_at(error.valid_up_to());
         let line = text.split(|byte| *byte == b'\n').count();
         let byte = rest.first().copied().unwrap_or_default();
-        let message = if bytes.iter().take(6).any(|byte| *byte == 0) {
-            "line 1: files cannot contain NULL bytes; probably using UTF-16; TOML files must be UTF-8".to_owned()
-        } else {
-            format!("line {line}: invalid UTF-8 byte: 0x{byte:02x}")
-        };
-        DecodeError::Syntax { message }
+        DecodeError::Syntax {
+            message: format!("line {line}: invalid UTF-8 byte: 0x{byte:02x}"),
+        }
     })
 }
 

@@ -87,6 +87,12 @@ impl TomlTable {
         self.with(key, TomlValue::Flag(flag))
     }
 
+    /// Adds a boolean if it is true.
+    #[must_use]
+    pub fn flag_if(self, key: &str, flag: bool) -> Self {
+        if flag { self.flag(key, true) } else { self }
+    }
+
     /// Adds a list of strings.
     #[must_use]
     pub fn texts<T: AsRef<str>>(self, key: &str, texts: &[T]) -> Self {
@@ -275,14 +281,11 @@ fn float(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    let text = go_float(number);
     if number.is_nan() {
-        "nan".to_owned()
-    } else if text.contains(['.', 'e']) {
-        text
-    } else {
-        text + ".0"
+        return if number.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
     }
+    let text = go_float(number);
+    if text.contains(['.', 'e']) { text } else { text + ".0" }
 }
 
 /// Writes a float as Go's `%v` does: the shortest text that reads back as the same number, with an exponent below 1e-4 and

@@ -30,13 +30,12 @@ impl DetectedGroup {
     /// Writes the text of group.toml with the reference's bytes; of a detected group no entry is optional.
     pub fn to_toml(&self) -> String {
         let element = |entry: &Entry| {
-            let table = TomlTable::new()
+            TomlTable::new()
                 .text("id", entry.id.as_str())
                 .text("version", entry.version.as_str())
                 .text_if("api", &entry.api)
-                .text_if("homepage", &entry.homepage);
-            let optional = entry.optional && entry.kind == ModuleKind::Buildpack;
-            if optional { table.flag("optional", true) } else { table }
+                .text_if("homepage", &entry.homepage)
+                .flag_if("optional", entry.optional && entry.kind == ModuleKind::Buildpack)
         };
         let mut document = TomlTable::new();
         if !self.buildpacks.is_empty() {

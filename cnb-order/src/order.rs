@@ -137,14 +137,10 @@ impl Group {
         TomlTable::new().tables(
             "group",
             self.entries.iter().map(|entry| {
-                let table = TomlTable::new()
+                TomlTable::new()
                     .text("id", entry.id.as_str())
-                    .text_if("version", entry.version.as_str());
-                if entry.optional {
-                    table.flag("optional", true)
-                } else {
-                    table
-                }
+                    .text_if("version", entry.version.as_str())
+                    .flag_if("optional", entry.optional)
             }),
         )
     }

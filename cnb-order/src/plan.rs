@@ -145,14 +145,10 @@ impl Plan {
             return String::new();
         }
         let provider = |provider: &Provider| {
-            let table = TomlTable::new()
+            TomlTable::new()
                 .text("id", provider.id.as_str())
-                .text("version", provider.version.as_str());
-            if provider.kind == ModuleKind::Extension {
-                table.flag("extension", true)
-            } else {
-                table
-            }
+                .text("version", provider.version.as_str())
+                .flag_if("extension", provider.kind == ModuleKind::Extension)
         };
         let entry = |entry: &PlanEntry| {
             let mut table = TomlTable::new();

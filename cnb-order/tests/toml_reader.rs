@@ -1,6 +1,6 @@
 //! The TOML reader against the `toml` crate's, and what it says of broken texts.
 
-use cnb_order::{BuildpackDescriptor, Order, TomlTable, go_toml, parse_toml};
+use cnb_order::{BuildpackDescriptor, Order, TomlTable, go_toml, parse_toml, toml_text};
 use proptest::prelude::*;
 use toml::value::Offset;
 use toml::{Table, Value};
@@ -187,6 +187,22 @@ fn a_time_is_written_without_needless_zeros_and_with_z_for_no_offset() {
     ] {
         let table = parse_toml(&format!("t = {read}\n")).expect("it is a time");
         assert_eq!(go_toml(&TomlTable::from(&table)), format!("t = {written}\n"));
+    }
+}
+
+#[test]
+fn what_is_not_a_number_keeps_its_sign() {
+    let table = parse_toml("a = [nan, +nan, -nan]\n").expect("they are floats");
+    assert_eq!(go_toml(&TomlTable::from(&table)), "a = [nan, nan, -nan]\n");
+}
+
+#[test]
+fn a_mark_of_utf_16_in_front_of_utf_8_is_passed_over() {
+    assert_eq!(toml_text(b"\xff\xfea = 1\n"), Ok("a = 1\n"));
+    assert_eq!(toml_text(b"\xfe\xffa = 1\n"), Ok("a = 1\n"));
+    for utf_16 in [b"\xff\xfea\0\n\0".as_slice(), b"\0a\0\n"] {
+        let error = toml_text(utf_16).expect_err("it is UTF-16").to_string();
+        assert!(error.contains("probably using UTF-16"), "{error}");
     }
 }
 

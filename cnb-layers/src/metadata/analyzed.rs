@@ -117,12 +117,10 @@ impl AnalyzedRunImage {
     }
 
     fn to_toml(&self) -> TomlTable {
-        let mut table = TomlTable::new()
+        let table = TomlTable::new()
             .text("reference", &self.reference)
-            .text_if("image", &self.image);
-        if self.extend {
-            table = table.flag("extend", true);
-        }
+            .text_if("image", &self.image)
+            .flag_if("extend", self.extend);
         match &self.target {
             Some(target) => table.with("target", TomlValue::Table(target.to_toml())),
             None => table,

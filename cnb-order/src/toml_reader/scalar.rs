@@ -150,7 +150,8 @@ impl Reader<'_> {
             "false" => Ok(Value::Boolean(false)),
             "inf" | "+inf" => Ok(Value::Float(f64::INFINITY)),
             "-inf" => Ok(Value::Float(f64::NEG_INFINITY)),
-            "nan" | "+nan" | "-nan" => Ok(Value::Float(f64::NAN)),
+            "nan" | "+nan" => Ok(Value::Float(f64::NAN.copysign(1.0))),
+            "-nan" => Ok(Value::Float(f64::NAN.copysign(-1.0))),
             _ if word.len() > 4 && (word.contains(':') || is_date(word.get(..10).unwrap_or_default())) => {
                 self.datetime(word)
             }
