@@ -73,13 +73,18 @@ impl BuildMetadata {
     /// Writes the text with the reference's bytes, in the form that the Platform API has.
     pub fn to_toml(&self, platform_api: ApiVersion) -> String {
         let module = |entry: &Entry| {
-            let table = TomlTable::new()
+            TomlTable::new()
                 .text("id", entry.id.as_str())
                 .text("version", entry.version.as_str())
                 .text_if("api", &entry.api)
-                .text_if("homepage", &entry.homepage);
-            let optional = entry.optional && entry.kind == ModuleKind::Buildpack;
-            if optional { table.flag("optional", true) } else { table }
+                .text_if("homepage", &entry.homepage)
+        };
+        // Of the extensions no flags are written.
+        let buildpack = |entry: &Entry| {
+            let is_extension = entry.kind == ModuleKind::Extension;
+            module(entry)
+                .flag_if("extension", is_extension)
+                .flag_if("optional", entry.optional)
         };
         let some = |table: TomlTable, key: &str, tables: Vec<TomlTable>| {
             if tables.is_empty() {
@@ -90,7 +95,7 @@ impl BuildMetadata {
         };
         let mut table = TomlTable::new().text_if("buildpack-default-process-type", &self.default_process_type);
         table = some(table, "bom", self.bom.iter().map(BomEntry::write).collect());
-        table = some(table, "buildpacks", self.buildpacks.iter().map(module).collect());
+        table = some(table, "buildpacks", self.buildpacks.iter().map(buildpack).collect());
         table = some(table, "extensions", self.extensions.iter().map(module).collect());
         table = some(table, "labels", self.labels.iter().map(Label::write).collect());
         if let Some(processes) = &self.processes {

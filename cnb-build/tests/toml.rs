@@ -190,3 +190,18 @@ fn files_are_written_with_the_bytes_of_the_reference() {
         }
     });
 }
+
+#[test]
+fn flags_of_a_buildpack_are_written_and_those_of_an_extension_are_not() {
+    let entry = || Entry::new("a", "1").extension();
+    let metadata = BuildMetadata {
+        buildpacks: vec![entry()],
+        extensions: vec![entry()],
+        ..BuildMetadata::default()
+    };
+    assert_eq!(
+        metadata.to_toml(ApiVersion::new(0, 15)),
+        "[[buildpacks]]\n  id = \"a\"\n  version = \"1\"\n  extension = true\n  optional = true\n\n\
+         [[extensions]]\n  id = \"a\"\n  version = \"1\"\n"
+    );
+}
