@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::os_text;
@@ -26,8 +28,13 @@ pub struct Command {
 pub enum Exit {
     /// It returned this code.
     Code(i32),
-    /// This signal ended it.
-    Signal(i32),
+    /// A signal ended it.
+    Signal {
+        /// Which one.
+        number: i32,
+        /// Whether the kernel kept its memory in a core file.
+        core_dumped: bool,
+    },
 }
 
 impl Exit {
@@ -37,15 +44,30 @@ impl Exit {
     }
 }
 
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(code) => Self::Code(code),
+            None => Self::Signal {
+                number: status.signal().unwrap_or_default(),
+                core_dumped: status.core_dumped(),
+            },
+        }
+    }
+}
+
 impl std::fmt::Display for Exit {
-    /// Writes `exit status 1` or `signal: killed`, as messages of the reference have it.
+    /// Writes `exit status 1`, `signal: killed` or `signal: aborted (core dumped)`, as messages of the reference have it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(signal) => match usize::try_from(*signal).ok().and_then(|number| SIGNALS.get(number)) {
-                Some(name) => write!(f, "signal: {name}"),
-                None => write!(f, "signal: signal {signal}"),
-            },
+            Self::Signal { number, core_dumped } => {
+                match usize::try_from(*number).ok().and_then(|number| SIGNALS.get(number)) {
+                    Some(name) => write!(f, "signal: {name}")?,
+                    None => write!(f, "signal: signal {number}")?,
+                }
+                f.write_str(if *core_dumped { " (core dumped)" } else { "" })
+            }
         }
     }
 }
@@ -199,4 +221,21 @@ pub fn start_text(program: &Path, error: &io::Error) -> String {
         return "exec: environment variable contains NUL".to_owned();
     }
     format!("fork/exec {}: {}", program.display(), os_text(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_program_ended_is_said_in_the_words_of_the_reference() {
+        for (status, text) in [
+            (0x0100, "exit status 1"),
+            (9, "signal: killed"),
+            (6 | 0x80, "signal: aborted (core dumped)"),
+            (34, "signal: signal 34"),
+        ] {
+            assert_eq!(Exit::from(ExitStatus::from_raw(status)).to_string(), text);
+        }
+    }
 }

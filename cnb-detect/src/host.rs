@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, PipeReader, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -97,10 +97,7 @@ impl Runner for HostRunner {
                     );
                     output.write(text.as_bytes());
                 }
-                Ok(match (status.code(), status.signal()) {
-                    (Some(code), _) => Exit::Code(code),
-                    (None, signal) => Exit::Signal(signal.unwrap_or_default()),
-                })
+                Ok(Exit::from(status))
             }
             Ok(End::Cancelled) => Err(RunError::Cancelled { program: program() }),
             Ok(End::TimedOut(limit)) => Err(RunError::TimedOut {

@@ -191,7 +191,7 @@ impl Ready {
                 };
             }
             Ok(Exit::Code(code)) => (code, String::new()),
-            Ok(Exit::Signal(_)) => (-1, String::new()),
+            Ok(Exit::Signal { .. }) => (-1, String::new()),
             Err(error) => (-1, error.to_string()),
         };
         DetectRun {

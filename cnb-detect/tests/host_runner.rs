@@ -104,7 +104,13 @@ fn descriptors_of_this_process_do_not_reach_the_program() {
 #[test]
 fn a_signal_is_told_from_an_exit_code() {
     let (exit, _) = run(&HostRunner::default(), "#!/bin/sh\nkill -9 $$\n");
-    assert_eq!(exit.expect("it runs"), Exit::Signal(9));
+    assert_eq!(
+        exit.expect("it runs"),
+        Exit::Signal {
+            number: 9,
+            core_dumped: false,
+        }
+    );
 }
 
 /// Counts without keeping.

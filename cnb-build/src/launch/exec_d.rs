@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -54,11 +53,7 @@ impl ExecD for HostExecD {
         let read = reader.take(MOST_OUTPUT + 1).read_to_end(&mut output);
         let status = child.wait().map_err(|error| failed(os_text(&error)))?;
         if !status.success() {
-            let exit = match status.code() {
-                Some(code) => Exit::Code(code),
-                None => Exit::Signal(status.signal().unwrap_or_default()),
-            };
-            return Err(failed(exit.to_string()));
+            return Err(failed(Exit::from(status).to_string()));
         }
         read.map_err(|error| failed(os_text(&error)))?;
         decode(&output).map_err(|message| LaunchError::ExecDOutput {
