@@ -12,6 +12,7 @@ use cnb_order::{Analyzed, ApiVersion, Entry, ModuleKind, Order, RunInfo, SystemB
 
 use crate::env::Env;
 use crate::failure::{Failure, code};
+use crate::files;
 use crate::inputs::Inputs;
 use crate::logger::{Level, Logger};
 
@@ -268,14 +269,7 @@ pub(crate) fn check_group_apis(entries: &[Entry]) -> Result<(), Failure> {
 
 /// Writes a file, making its directory; `what` names it in messages.
 pub(crate) fn write(what: &str, path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        let reason = format!("open {}: {}", path.display(), os_text(&error));
-        Failure::because(code::FAILED, &format!("write {what} file"), reason)
-    };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(failed)?;
-    }
-    fs::write(path, text).map_err(failed)
+    files::write(path, what, text).map_err(|problem| Failure::new(code::FAILED, problem))
 }
 
 /// Hands the lines of the libraries to the phase's log.

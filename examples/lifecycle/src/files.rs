@@ -1,7 +1,7 @@
 //! Files that one phase leaves for the next: reading them, writing them, and what is said when that fails.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use cnb_detect::read_problem;
@@ -99,7 +99,9 @@ pub(crate) fn write(path: &Path, what: &str, text: &str) -> Result<(), String> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|error| failed("mkdir", parent, &error))?;
     }
-    fs::write(path, text).map_err(|error| failed("open", path, &error))
+    let mut file = fs::File::create(path).map_err(|error| failed("open", path, &error))?;
+    file.write_all(text.as_bytes())
+        .map_err(|error| failed("write", path, &error))
 }
 
 /// The buildpack API versions that this lifecycle speaks: `0.<minor>`.
@@ -139,6 +141,15 @@ mod tests {
         let path = dir.path().join("group.toml");
         fs::write(&path, bytes).expect("there is room");
         group(&path).map_or_else(|failure| failure.message, |group| format!("{group:?}"))
+    }
+
+    #[test]
+    fn a_file_that_finds_no_room_was_opened_but_not_written() {
+        let problem = write(Path::new("/dev/full"), "report", "[image]\n");
+        assert_eq!(
+            problem.expect_err("it is always full"),
+            "failed to write report file: write /dev/full: no space left on device"
+        );
     }
 
     #[test]
