@@ -63,6 +63,13 @@ impl Cancel {
     }
 }
 
+impl From<Arc<AtomicBool>> for Cancel {
+    /// Makes a switch that is thrown when the flag is set, as handlers of signals do.
+    fn from(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+}
+
 /// How often the switch and the time limit are looked at while nothing happens.
 const LOOK: Timespec = Timespec {
     tv_sec: 0,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cnb_build::{BuildInputs, BuildMetadata};
-use cnb_detect::{HostRunner, ModuleStore, read_problem};
+use cnb_detect::{ModuleStore, read_problem};
 use cnb_order::{ApiVersion, DetectedGroup, Plan, toml_text};
 
 use crate::detector::{
@@ -14,9 +14,10 @@ use crate::env::Env;
 use crate::failure::{Failure, code};
 use crate::inputs::Inputs;
 use crate::logger::Logger;
+use crate::signals::Signals;
 
 /// Runs the builder with its inputs.
-pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
+pub(crate) fn run(inputs: Inputs, env: &Env, signals: &Signals, log: &Logger) -> Result<(), Failure> {
     if !inputs.positional.is_empty() {
         return Err(Failure::because(
             code::INVALID_ARGS,
@@ -32,7 +33,7 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
     let group = read(&inputs.group, "group", DetectedGroup::from_toml)?;
     let plan = read(&inputs.plan, "plan", Plan::from_toml)?;
     check_group_apis(&group.buildpacks)?;
-    build(&inputs, env, group, plan, log).map(|_| ())
+    build(&inputs, env, group, plan, signals, log).map(|_| ())
 }
 
 /// Builds a group and writes metadata.toml.
@@ -41,6 +42,7 @@ pub(crate) fn build(
     env: &Env,
     group: DetectedGroup,
     plan: Plan,
+    signals: &Signals,
     log: &Logger,
 ) -> Result<BuildMetadata, Failure> {
     let analyzed = read_analyzed(&inputs.analyzed, log)
@@ -59,16 +61,10 @@ pub(crate) fn build(
     };
     let modules = ModuleStore::new(&inputs.buildpacks, &inputs.extensions);
     let timer = Timer::start("Builder", log);
-    let built = cnb_build::build(
-        &group,
-        plan,
-        &build_inputs,
-        &modules,
-        &HostRunner::default(),
-        &mut PhaseLog(log.clone()),
-    );
+    let mut lines = PhaseLog(log.clone());
+    let built = signals.run(|runner| cnb_build::build(&group, plan, &build_inputs, &modules, runner, &mut lines));
     timer.stop(log);
-    let metadata = built.map_err(|error| Failure::because(error.exit_code(), "build", error))?;
+    let metadata = built?.map_err(|error| Failure::because(error.exit_code(), "build", error))?;
     write(
         "metadata",
         &inputs.layers.join("config/metadata.toml"),

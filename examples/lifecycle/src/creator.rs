@@ -9,13 +9,14 @@ use crate::exporter::Built;
 use crate::failure::{Failure, code};
 use crate::inputs::Inputs;
 use crate::logger::Logger;
+use crate::signals::Signals;
 use crate::{analyzer, builder, caches, detector, exporter, files, images, phase, restorer};
 
 /// The exit code for a group that the creator cannot build.
 const DETECT: i32 = 22;
 
 /// Runs the creator with its inputs.
-pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
+pub(crate) fn run(mut inputs: Inputs, env: &Env, signals: &Signals, log: &Logger) -> Result<(), Failure> {
     if inputs.positional.len() != 1 {
         let reason = format!("received {} arguments, but expected 1", inputs.positional.len());
         return Err(Failure::because(code::INVALID_ARGS, "parse arguments", reason));
@@ -49,7 +50,7 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     }
 
     log.phase("DETECTING");
-    let detected = detector::select(&inputs, &env, log, false)?;
+    let detected = detector::select(&inputs, &env, signals, log, false)?;
     if !detected.group.extensions.is_empty() {
         let reason = "detected order contains extensions which is not supported by the creator";
         return Err(Failure::because(DETECT, "detect", reason));
@@ -63,7 +64,7 @@ pub(crate) fn run(mut inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Fai
     }
 
     log.phase("BUILDING");
-    builder::build(&inputs, &env, detected.group, detected.plan, log)?;
+    builder::build(&inputs, &env, detected.group, detected.plan, signals, log)?;
 
     log.phase("EXPORTING");
     let project = files::project(&inputs.project_metadata, log)?;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use cnb_detect::{
-    ApiError, BaseTarget, DetectError, DetectInputs, Detected, Environment, GenerateInputs, HostRunner, Log,
-    ModuleStore, os_text, read_problem,
+    ApiError, BaseTarget, DetectError, DetectInputs, Detected, Environment, GenerateInputs, Log, ModuleStore, os_text,
+    read_problem,
 };
 use cnb_layers::phase;
 use cnb_order::{Analyzed, ApiVersion, Entry, ModuleKind, Order, RunInfo, SystemBuildpacks, toml_text};
@@ -15,9 +15,10 @@ use crate::failure::{Failure, code};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::logger::{Level, Logger};
+use crate::signals::Signals;
 
 /// Runs the detector with its inputs.
-pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure> {
+pub(crate) fn run(inputs: Inputs, env: &Env, signals: &Signals, log: &Logger) -> Result<(), Failure> {
     if !inputs.positional.is_empty() {
         return Err(Failure::because(
             code::INVALID_ARGS,
@@ -30,11 +31,17 @@ pub(crate) fn run(inputs: Inputs, env: &Env, log: &Logger) -> Result<(), Failure
         return Err(Failure::because(code::FAILED, "detect", "refusing to run as root"));
     }
     log.debug("Executing command...");
-    select(&inputs, env, log, true).map(|_| ())
+    select(&inputs, env, signals, log, true).map(|_| ())
 }
 
 /// Selects the group and writes both files; `alone` when no other phase runs in this process.
-pub(crate) fn select(inputs: &Inputs, env: &Env, log: &Logger, alone: bool) -> Result<Detected, Failure> {
+pub(crate) fn select(
+    inputs: &Inputs,
+    env: &Env,
+    signals: &Signals,
+    log: &Logger,
+    alone: bool,
+) -> Result<Detected, Failure> {
     let init = |reason: String| Failure::because(code::FAILED, "initialize detector", reason);
     let mut lines = PhaseLog(log.clone());
     let analyzed = read_analyzed(&inputs.analyzed, log).map_err(init)?;
@@ -55,13 +62,13 @@ pub(crate) fn select(inputs: &Inputs, env: &Env, log: &Logger, alone: bool) -> R
     }
     let detect_inputs = detect_inputs(inputs, env, &analyzed);
     let timer = Timer::start("Detector", log);
-    let detected = cnb_detect::detect(&order, &detect_inputs, &modules, &HostRunner::default(), &mut lines);
+    let detected = signals.run(|runner| cnb_detect::detect(&order, &detect_inputs, &modules, runner, &mut lines));
     timer.stop(log);
-    let detected = detected.map_err(|error| explain(&error, log))?;
+    let detected = detected?.map_err(|error| explain(&error, log))?;
     write("group", &inputs.group, &detected.group.to_toml())?;
     write("plan", &inputs.plan, &detected.plan.to_toml())?;
     if alone && !detected.group.extensions.is_empty() {
-        generate(inputs, env, analyzed, &detected, &modules, log)?;
+        generate(inputs, env, analyzed, &detected, &modules, signals, log)?;
     }
     Ok(detected)
 }
@@ -73,6 +80,7 @@ fn generate(
     analyzed: Analyzed,
     detected: &Detected,
     modules: &ModuleStore,
+    signals: &Signals,
     log: &Logger,
 ) -> Result<(), Failure> {
     let generate_inputs = GenerateInputs {
@@ -88,17 +96,19 @@ fn generate(
     };
     let timer = Timer::start("Generator", log);
     let mut lines = PhaseLog(log.clone());
-    let generated = cnb_detect::generate(
-        &detected.group.extensions,
-        detected.plan.clone(),
-        analyzed,
-        &generate_inputs,
-        modules,
-        &HostRunner::default(),
-        &mut lines,
-    );
+    let generated = signals.run(|runner| {
+        cnb_detect::generate(
+            &detected.group.extensions,
+            detected.plan.clone(),
+            analyzed,
+            &generate_inputs,
+            modules,
+            runner,
+            &mut lines,
+        )
+    });
     timer.stop(log);
-    let generated = generated.map_err(|error| Failure::because(error.exit_code(), "build", error))?;
+    let generated = generated?.map_err(|error| Failure::because(error.exit_code(), "build", error))?;
     if let Some(run) = &generated.analyzed.run_image {
         let target = match &run.target {
             Some(target) => format!(",\"target\":{}", cnb_order::go_json_of(target).unwrap_or_default()),

@@ -27,6 +27,7 @@ mod restorer;
 #[cfg(test)]
 #[path = "../tests/scenario/mod.rs"]
 mod scenario;
+mod signals;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -39,16 +40,24 @@ use failure::{Failure, code};
 use flags::Misuse;
 use inputs::{Inputs, Phase};
 use logger::{Level, Logger};
+use signals::Signals;
 
 fn main() -> ExitCode {
     descriptors::close_inherited();
     let args: Vec<OsString> = std::env::args_os().collect();
-    let code = run(&args, &Env::of_process(), &Logger::to_stdout());
+    let log = Logger::to_stdout();
+    let code = match Signals::listen() {
+        Ok(signals) => run(&args, &Env::of_process(), &signals, &log),
+        Err(error) => {
+            log.error(format_args!("failed to handle signals: {error}"));
+            code::FAILED
+        }
+    };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 /// Runs the phase that `args` (with the program's name) name and returns the exit code.
-fn run(args: &[OsString], env: &Env, log: &Logger) -> i32 {
+fn run(args: &[OsString], env: &Env, signals: &Signals, log: &Logger) -> i32 {
     let outcome = PlatformApi::requested(env).and_then(|api| {
         let (phase, args) = choose(args)?;
         match phase {
@@ -57,7 +66,7 @@ fn run(args: &[OsString], env: &Env, log: &Logger) -> i32 {
         }
     });
     match outcome {
-        Ok((phase, api, args)) => phase_outcome(phase, api, args, env, log),
+        Ok((phase, api, args)) => phase_outcome(phase, api, args, env, signals, log),
         Err(answer) if answer.code == 0 => {
             log.write(format!("{answer}\n").as_bytes());
             0
@@ -93,7 +102,7 @@ fn choose(args: &[OsString]) -> Result<(Option<Phase>, &[OsString]), Failure> {
     }
 }
 
-fn phase_outcome(phase: Phase, api: PlatformApi, args: &[OsString], env: &Env, log: &Logger) -> i32 {
+fn phase_outcome(phase: Phase, api: PlatformApi, args: &[OsString], env: &Env, signals: &Signals, log: &Logger) -> i32 {
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let inputs = match Inputs::parse(phase, api, args, env, &cwd) {
         Ok(inputs) => inputs,
@@ -119,12 +128,12 @@ fn phase_outcome(phase: Phase, api: PlatformApi, args: &[OsString], env: &Env, l
     log.debug("Parsing inputs...");
     let outcome = match phase {
         Phase::Analyzer => analyzer::run(inputs, env, &log),
-        Phase::Detector => detector::run(inputs, env, &log),
+        Phase::Detector => detector::run(inputs, env, signals, &log),
         Phase::Restorer => restorer::run(inputs, env, &log),
-        Phase::Builder => builder::run(inputs, env, &log),
+        Phase::Builder => builder::run(inputs, env, signals, &log),
         Phase::Exporter => exporter::run(inputs, env, &log),
         Phase::Rebaser => rebaser::run(inputs, env, &log),
-        Phase::Creator => creator::run(inputs, env, &log),
+        Phase::Creator => creator::run(inputs, env, signals, &log),
     };
     match outcome {
         Ok(()) => 0,

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::env::Env;
 use crate::logger::Logger;
 use crate::scenario::{Outcome, PROGRAMS, build, check_all, detect, environment, is_root, normal, place, set_up};
+use crate::signals::Signals;
 
 /// Runs the scenario on a thread of its own, which alone gets the working directory, the user and the `/etc/os-release` of
 /// the scenario; `None` when it needs what this machine does not allow.
@@ -39,7 +40,7 @@ fn run(given: &Value, level: &str) -> Option<Outcome> {
                 .chain(args.map(|arg| place(&real, arg.as_str().expect("text")).into()))
                 .collect();
             let env: Env = environment(&real, given, level).into_iter().collect();
-            crate::run(&args, &env, &Logger::to(log.clone()))
+            crate::run(&args, &env, &Signals::default(), &Logger::to(log.clone()))
         });
         thread.join()
     });
