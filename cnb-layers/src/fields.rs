@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::go_json::{text_of, with_whole_characters};
 use crate::{DiffId, Timestamp};
@@ -20,34 +22,28 @@ pub struct InvalidJson {
 /// A JSON object that is taken apart field by field. What is left is unknown to us.
 ///
 /// As Go does: names match without regard to case (an exact match first), `null` counts as absent, and what is
-/// no character in a text is U+FFFD.
+/// no character in a text is U+FFFD. A value is looked at when it is asked for: how deep the others are, and how
+/// big the numbers in them, does not matter.
 pub(crate) struct Fields {
     place: String,
-    map: BTreeMap<String, Value>,
+    map: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Fields {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, InvalidJson> {
         let text = text_of(bytes);
-        let value = serde_json::from_str(&with_whole_characters(&text)).map_err(|error| InvalidJson {
-            place: "document".to_owned(),
-            problem: format!("it is not JSON: {error}"),
-        })?;
-        Self::of(String::new(), value)
+        let value: Box<RawValue> =
+            serde_json::from_str(&with_whole_characters(&text)).map_err(|error| InvalidJson {
+                place: "document".to_owned(),
+                problem: format!("it is not JSON: {error}"),
+            })?;
+        Self::of(String::new(), &value)
     }
 
-    fn of(place: String, value: Value) -> Result<Self, InvalidJson> {
-        match value {
-            Value::Object(map) => Ok(Self {
-                place,
-                map: map.into_iter().collect(),
-            }),
-            other => Err(mismatch(
-                if place.is_empty() { "document" } else { &place },
-                "an object",
-                &other,
-            )),
-        }
+    fn of(place: String, value: &RawValue) -> Result<Self, InvalidJson> {
+        let name = if place.is_empty() { "document" } else { &place };
+        let map = read(name, "an object", value)?;
+        Ok(Self { place, map })
     }
 
     fn at(&self, name: &str) -> String {
@@ -58,7 +54,7 @@ impl Fields {
         }
     }
 
-    fn take(&mut self, name: &str) -> Option<Value> {
+    fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
         let mut found = self.map.remove(name);
         let others: Vec<String> = self
             .map
@@ -70,14 +66,17 @@ impl Fields {
             let value = self.map.remove(&other);
             found = found.or(value);
         }
-        found.filter(|value| !value.is_null())
+        found.filter(|value| !is_null(value))
+    }
+
+    /// Returns the value of a field, if it is there, as what is `expected`.
+    fn value<T: for<'de> Deserialize<'de>>(&mut self, name: &str, expected: &str) -> Result<Option<T>, InvalidJson> {
+        let value = self.take(name);
+        value.map(|value| read(&self.at(name), expected, &value)).transpose()
     }
 
     pub(crate) fn text(&mut self, name: &str) -> Result<String, InvalidJson> {
-        match self.take(name) {
-            None => Ok(String::new()),
-            Some(value) => text(&self.at(name), value),
-        }
+        Ok(self.value(name, "text")?.unwrap_or_default())
     }
 
     /// Returns text that must be there and have a form.
@@ -94,10 +93,7 @@ impl Fields {
 
     pub(crate) fn texts(&mut self, name: &str) -> Result<Vec<String>, InvalidJson> {
         let place = self.at(name);
-        let of = |(at, value)| match value {
-            Value::Null => Ok(String::new()),
-            value => text(&format!("{place}[{at}]"), value),
-        };
+        let of = |(at, value): (usize, Box<RawValue>)| text(&format!("{place}[{at}]"), &value);
         self.list(name)?.into_iter().enumerate().map(of).collect()
     }
 
@@ -113,32 +109,21 @@ impl Fields {
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> Result<bool, InvalidJson> {
-        match self.take(name) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(flag),
-            Some(other) => Err(mismatch(&self.at(name), "true or false", &other)),
-        }
+        Ok(self.value(name, "true or false")?.unwrap_or_default())
     }
 
     pub(crate) fn integer(&mut self, name: &str) -> Result<i64, InvalidJson> {
-        match self.take(name) {
-            None => Ok(0),
-            Some(value) => value
-                .as_i64()
-                .ok_or_else(|| mismatch(&self.at(name), "a whole number", &value)),
-        }
+        Ok(self.value(name, "a whole number")?.unwrap_or_default())
     }
 
     pub(crate) fn timestamp(&mut self, name: &str) -> Result<Timestamp, InvalidJson> {
         let place = self.at(name);
-        match self.take(name) {
+        match self.value::<String>(name, "text")? {
             None => Ok(Timestamp::zero()),
-            Some(value) => text(&place, value)?
-                .parse()
-                .map_err(|problem: crate::InvalidTimestamp| InvalidJson {
-                    place,
-                    problem: problem.to_string(),
-                }),
+            Some(text) => text.parse().map_err(|problem: crate::InvalidTimestamp| InvalidJson {
+                place,
+                problem: problem.to_string(),
+            }),
         }
     }
 
@@ -151,12 +136,7 @@ impl Fields {
             .map
             .into_iter()
             .map(|(key, value)| {
-                // Go decodes null into the empty text.
-                let value = if value.is_null() {
-                    String::new()
-                } else {
-                    text(&format!("{place}[{key:?}]"), value)?
-                };
+                let value = text(&format!("{place}[{key:?}]"), &value)?;
                 Ok((key, value))
             })
             .collect()
@@ -168,63 +148,76 @@ impl Fields {
             return Ok(BTreeSet::new());
         };
         let place = fields.place;
-        let key = |(key, value)| match value {
-            Value::Null | Value::Object(_) => Ok(key),
-            other => Err(mismatch(&format!("{place}.{key}"), "an object", &other)),
+        let key = |(key, value): (String, Box<RawValue>)| match kind(&value) {
+            "null" | "an object" => Ok(key),
+            _ => Err(mismatch(&format!("{place}.{key}"), "an object", &value)),
         };
         fields.map.into_iter().map(key).collect()
     }
 
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Self>, InvalidJson> {
         let place = self.at(name);
-        self.take(name).map(|value| Self::of(place, value)).transpose()
+        self.take(name).map(|value| Self::of(place, &value)).transpose()
     }
 
     pub(crate) fn objects(&mut self, name: &str) -> Result<Vec<Self>, InvalidJson> {
         let place = self.at(name);
-        let object = |(at, value): (usize, Value)| match value {
-            Value::Null => Ok(Self {
-                place: format!("{place}[{at}]"),
-                map: BTreeMap::new(),
-            }),
-            value => Self::of(format!("{place}[{at}]"), value),
+        let object = |(at, value): (usize, Box<RawValue>)| {
+            let place = format!("{place}[{at}]");
+            if is_null(&value) {
+                return Ok(Self {
+                    place,
+                    map: BTreeMap::new(),
+                });
+            }
+            Self::of(place, &value)
         };
         self.list(name)?.into_iter().enumerate().map(object).collect()
     }
 
-    fn list(&mut self, name: &str) -> Result<Vec<Value>, InvalidJson> {
-        match self.take(name) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(list)) => Ok(list),
-            Some(other) => Err(mismatch(&self.at(name), "a list", &other)),
-        }
+    fn list(&mut self, name: &str) -> Result<Vec<Box<RawValue>>, InvalidJson> {
+        Ok(self.value(name, "a list")?.unwrap_or_default())
     }
 
-    /// Returns the fields nobody asked for.
+    /// Returns the fields nobody asked for, without those that no [`Value`] can hold: nested 128 levels deep or
+    /// more, or with a number beyond the range of `f64`.
     pub(crate) fn rest(self) -> BTreeMap<String, Value> {
+        let value = |value: &RawValue| serde_json::from_str(value.get()).ok();
         self.map
+            .into_iter()
+            .filter_map(|(name, raw)| Some((name, value(&raw)?)))
+            .collect()
     }
 }
 
-fn text(place: &str, value: Value) -> Result<String, InvalidJson> {
-    match value {
-        Value::String(text) => Ok(text),
-        other => Err(mismatch(place, "text", &other)),
-    }
+/// Reads a text, or `null` as an empty one.
+fn text(place: &str, value: &RawValue) -> Result<String, InvalidJson> {
+    Ok(read::<Option<String>>(place, "text", value)?.unwrap_or_default())
 }
 
-fn mismatch(place: &str, expected: &str, found: &Value) -> InvalidJson {
-    let found = match found {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    };
+fn read<T: for<'de> Deserialize<'de>>(place: &str, expected: &str, value: &RawValue) -> Result<T, InvalidJson> {
+    serde_json::from_str(value.get()).map_err(|_| mismatch(place, expected, value))
+}
+
+fn mismatch(place: &str, expected: &str, found: &RawValue) -> InvalidJson {
     InvalidJson {
         place: place.to_owned(),
-        problem: format!("there must be {expected}, but there is {found}"),
+        problem: format!("there must be {expected}, but there is {}", kind(found)),
+    }
+}
+
+fn is_null(value: &RawValue) -> bool {
+    kind(value) == "null"
+}
+
+fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "true or false",
+        Some(b'"') => "text",
+        Some(b'[') => "a list",
+        Some(b'{') => "an object",
+        _ => "a number",
     }
 }
 
@@ -256,6 +249,18 @@ mod tests {
             fields.set("ExposedPorts").expect_err("a number").place,
             "ExposedPorts.80"
         );
+    }
+
+    #[test]
+    fn what_nobody_asks_for_may_be_deep_and_have_big_numbers_and_is_left_out_where_no_value_can_hold_it() {
+        let deep = format!("{}{}", "[".repeat(9_999), "]".repeat(9_999));
+        let json = format!(r#"{{"deep":{deep},"object":{{"big":[1e999],"os":"linux"}},"small":[1e9]}}"#);
+        let mut fields = Fields::parse(json.as_bytes()).expect("object");
+        let mut object = fields.object("object").expect("object").expect("it is there");
+        assert_eq!(object.text("os").expect("text"), "linux");
+        assert_eq!(object.integer("big").expect_err("a list").place, "object.big");
+        assert_eq!(fields.rest().into_keys().collect::<Vec<_>>(), ["small"]);
+        Fields::parse(br#"{"a":[1e999}"#).err().expect("it is not JSON");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use crate::{DiffId, Platform, Timestamp};
 
 /// An image config: what the image runs on, which layers it has and how it starts.
 ///
-/// Unknown fields are kept; keys are written in go-containerregistry's order, so that a config made of
-/// equal values has equal bytes (and so an equal image id) whoever wrote it.
+/// Unknown fields are kept, unless they are nested 128 levels deep or hold numbers beyond `f64`; keys are written in
+/// go-containerregistry's order, so that a config made of equal values has equal bytes (and so an equal image id)
+/// whoever wrote it.
 ///
 /// # Specification
 /// OCI image-spec 1.1, "OCI Image Configuration".

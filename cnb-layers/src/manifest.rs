@@ -8,7 +8,8 @@ use crate::{Descriptor, Platform};
 
 /// An image manifest: which config and which layers make the image.
 ///
-/// Unknown fields are kept; keys are written in go-containerregistry's order.
+/// Unknown fields are kept, unless they are nested 128 levels deep or hold numbers beyond `f64`; keys are written in
+/// go-containerregistry's order.
 ///
 /// # Specification
 /// OCI image-spec 1.1, "OCI Image Manifest"; Docker image manifest version 2 schema 2.

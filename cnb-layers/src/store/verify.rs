@@ -144,8 +144,8 @@ pub(crate) fn resolve(
 struct Form {
     #[serde(rename = "mediaType")]
     media_type: String,
-    manifests: Option<serde_json::Value>,
-    config: Option<serde_json::Value>,
+    manifests: Option<serde::de::IgnoredAny>,
+    config: Option<serde::de::IgnoredAny>,
 }
 
 /// Returns the media type of a document: as the store says, else as it says itself, else by its form.
