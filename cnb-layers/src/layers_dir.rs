@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use cnb_order::toml_text;
+
 use crate::metadata::{DecodeError, GroupBuildpack, LayerToml};
 use crate::phase::{Log, LogExt as _};
 
@@ -39,8 +41,11 @@ impl LayerDir {
 
     /// Returns what `<layer>.toml` says; a missing file says nothing.
     pub(crate) fn toml(&self) -> Result<LayerToml, LayerTomlError> {
-        match fs::read_to_string(self.toml_path()) {
-            Ok(text) => LayerToml::from_toml(&text).map_err(LayerTomlError::Decode),
+        match fs::read(self.toml_path()) {
+            Ok(bytes) => toml_text(&bytes)
+                .map_err(DecodeError::from)
+                .and_then(LayerToml::from_toml)
+                .map_err(LayerTomlError::Decode),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LayerToml::default()),
             Err(error) => Err(LayerTomlError::Read(error)),
         }
@@ -100,8 +105,8 @@ pub(crate) fn log_directory(layers_dir: &Path, disk: &Path, buildpack: &GroupBui
     }
 }
 
-/// Finds the layers of a buildpack: each directory and each `<name>.toml` but store, launch and build.
-/// Sorted by name; a missing directory has none.
+/// Finds the layers of a buildpack: each directory and each `<name>.toml` but store, launch and build, and but names of
+/// directories that hold more than a layer. Sorted by name; a missing directory has none.
 pub(crate) fn layers_of(layers: &Path, buildpack: &GroupBuildpack) -> io::Result<Vec<LayerDir>> {
     let dir = layers.join(buildpack.directory());
     let entries = match fs::read_dir(&dir) {
@@ -116,7 +121,9 @@ pub(crate) fn layers_of(layers: &Path, buildpack: &GroupBuildpack) -> io::Result
         if entry.file_type()?.is_dir() {
             names.insert(name);
         } else if let Some(name) = name.as_bytes().strip_suffix(b".toml")
-            && !["store", "launch", "build"].map(str::as_bytes).contains(&name)
+            && !["store", "launch", "build", "", ".", ".."]
+                .map(str::as_bytes)
+                .contains(&name)
         {
             names.insert(OsStr::from_bytes(name).to_owned());
         }
@@ -163,6 +170,9 @@ mod tests {
             "build.toml",
             "store.toml",
             "a.sbom.cdx.json",
+            ".toml",
+            "..toml",
+            "...toml",
         ] {
             fs::write(bp.join(name), "").expect("there is room");
         }
