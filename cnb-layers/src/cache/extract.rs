@@ -268,6 +268,10 @@ impl<'a> Target<'a> {
             path: path.to_owned(),
             source: error.into(),
         };
+        std::fs::create_dir_all(place.disk).map_err(|source| ExtractError::File {
+            path: place.disk.to_owned(),
+            source,
+        })?;
         let mut parent = rustix::fs::openat(CWD, place.disk, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| failed(place.disk, error))?;
         let ancestors = place.within.len().saturating_sub(1);
@@ -698,6 +702,14 @@ mod tests {
             assert!(text.contains("longer than 1 MiB"), "{text}");
             assert_eq!(tar.given, 0, "{}", char::from(flag));
         }
+    }
+
+    #[test]
+    fn a_layers_directory_that_is_missing_is_made() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let disk = dir.path().join("a/layers");
+        restore(&disk, &tar(&[File("/layers/acme/c/f", 0o644, "x")])).expect("it is a good layer");
+        assert_eq!(fs::read(disk.join("acme/c/f")).expect("it is there"), b"x");
     }
 
     #[test]
