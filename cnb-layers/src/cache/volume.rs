@@ -50,11 +50,14 @@ impl VolumeCache {
         let initializing = format!("initializing staging directory '{}': unlinkat", cache.staging.display());
         remove(&cache.staging).map_err(|error| at(&cache.staging, &initializing, &error))?;
         remove(&cache.backup).map_err(|error| at(&cache.backup, "remove", &error))?;
-        fs::create_dir(&cache.staging).map_err(|error| at(&cache.staging, "mkdir", &error))?;
-        match fs::create_dir(&cache.committed) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(&cache.committed, "mkdir", &error)),
-            _ => Ok(cache),
+        for path in [&cache.staging, &cache.committed] {
+            match fs::create_dir(path) {
+                // Another build may make them at the same time.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path, "mkdir", &error)),
+                _ => {}
+            }
         }
+        Ok(cache)
     }
 
     fn file(dir: &Path, diff_id: &DiffId) -> PathBuf {
@@ -349,6 +352,20 @@ mod tests {
         }
         make_pipe(&cache.committed.join(METADATA));
         assert_eq!(cache.metadata().expect("it counts as empty"), CacheMetadata::default());
+    }
+
+    #[test]
+    fn builds_at_the_same_time_can_open_one_cache() {
+        let dir = tempfile::tempdir().expect("there is room");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        VolumeCache::open(dir.path()).expect("it opens");
+                    }
+                });
+            }
+        });
     }
 
     #[test]
