@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cnb_order::Fields;
+use cnb_order::{Fields, go_json_problem};
 use serde_json::{Map, Value};
 
 use super::Data;
@@ -253,13 +253,8 @@ fn wrong(key: &str, expected: &'static str) -> DecodeError {
 
 /// Reads JSON text.
 pub(crate) fn json(text: &str) -> Result<Value, DecodeError> {
-    serde_json::from_str(&with_whole_characters(text)).map_err(|error| {
-        DecodeError::NotJson(if error.is_eof() {
-            "unexpected end of JSON input".to_owned()
-        } else {
-            error.to_string()
-        })
-    })
+    serde_json::from_str(&with_whole_characters(text))
+        .map_err(|error| DecodeError::NotJson(go_json_problem(text).unwrap_or_else(|| error.to_string())))
 }
 
 /// Reads the JSON value that a text starts with; what follows it does not matter.

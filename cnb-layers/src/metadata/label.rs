@@ -484,6 +484,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_json_is_described_in_the_words_of_the_reference() {
+        for (text, problem) in [
+            ("{", "unexpected end of JSON input"),
+            ("{} x", "invalid character 'x' after top-level value"),
+            ("nope", "invalid character 'o' in literal null (expecting 'u')"),
+        ] {
+            let error = RebaseMetadata::from_label(text).expect_err("it is not JSON");
+            assert_eq!(error, DecodeError::NotJson(problem.to_owned()));
+        }
+    }
+
+    #[test]
     fn a_file_of_a_cache_may_hold_half_characters_and_go_on_behind_its_value() {
         for name in [b"\\ud800".as_slice(), b"\xff"] {
             let bytes = [b"{\"buildpacks\":[{\"key\":\"", name, b"\"}]} [".as_slice()].concat();

@@ -1,6 +1,6 @@
 //! Whether a base fits an image.
 
-use cnb_order::ApiVersion;
+use cnb_order::{ApiVersion, go_json_problem};
 
 use crate::Image;
 use crate::metadata::{TargetMetadata, labels, to_json};
@@ -124,7 +124,7 @@ fn mixins(image: &Image, whose: &'static str) -> Result<Vec<String>, Misfit> {
     }
     let all: Option<Vec<Option<String>>> = serde_json::from_str(text).map_err(|error| Misfit::Mixins {
         image: whose,
-        problem: error.to_string(),
+        problem: go_json_problem(text).unwrap_or_else(|| error.to_string()),
     })?;
     let bare = |mixin: String| match mixin.split_once(':') {
         Some((_, name)) => name.to_owned(),

@@ -66,8 +66,9 @@ fn a_missing_mixin_is_named_and_so_is_a_list_that_cannot_be_read() {
     assert_eq!(missing, Err("missing required mixin(s): mixin-1".to_owned()));
     for (app, base, whose) in [("bad", "[]", "app image"), ("[]", "bad", "run image")] {
         let error = mixins(Some(app), Some(base)).expect_err("it is no JSON");
-        let start = format!("get {whose} mixins: failed to unmarshal context of label 'io.buildpacks.stack.mixins': ");
-        assert!(error.starts_with(&start), "{error}");
+        let label = "failed to unmarshal context of label 'io.buildpacks.stack.mixins'";
+        let problem = "invalid character 'b' looking for beginning of value";
+        assert_eq!(error, format!("get {whose} mixins: {label}: {problem}"));
     }
 }
 
