@@ -11,7 +11,7 @@ use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 /// Hands `directories` to the user, unless they can write there already.
 ///
 /// Only the top of each directory is looked at: what lies in it is assumed to be in the same state.
-/// Directories that do not exist are passed over; links beneath the top are not followed.
+/// Directories that do not exist are passed over; the top may be a link, those beneath it are not followed.
 pub(crate) fn hand_over(directories: &[&Path], uid: i64, gid: i64) -> Result<(), (PathBuf, io::Error)> {
     let (Some(uid), Some(gid)) = (id(uid), id(gid)) else {
         return Ok(());
@@ -19,7 +19,10 @@ pub(crate) fn hand_over(directories: &[&Path], uid: i64, gid: i64) -> Result<(),
     for top in directories {
         match fs::metadata(top) {
             Ok(found) if is_writable(&found, uid, gid) => {}
-            Ok(_) => chown_all(top, uid, gid)?,
+            Ok(_) => {
+                let top = fs::canonicalize(top).map_err(|error| (top.to_path_buf(), error))?;
+                chown_all(&top, uid, gid)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err((top.to_path_buf(), error)),
         }
@@ -64,4 +67,31 @@ fn chown_all(path: &Path, uid: u32, gid: u32) -> Result<(), (PathBuf, io::Error)
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_directory_behind_a_link_is_handed_over_but_not_what_links_in_it_lead_to() {
+        if !getuid().is_root() {
+            return;
+        }
+        let root = tempfile::tempdir().expect("there is room");
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir_all(path("real/a")).expect("there is room");
+        fs::write(path("other"), "").expect("there is room");
+        symlink("real", path("link")).expect("there is room");
+        symlink("../other", path("real/other")).expect("there is room");
+        hand_over(&[&path("link"), &path("missing")], 1000, 1001).expect("root may");
+        let owner = |name: &str| {
+            let found = fs::metadata(path(name)).expect("it is there");
+            (found.uid(), found.gid())
+        };
+        assert_eq!((owner("real"), owner("real/a")), ((1000, 1001), (1000, 1001)));
+        assert_eq!(owner("real/other"), (0, 0));
+    }
 }
