@@ -99,7 +99,10 @@ pub(crate) fn write(path: &Path, what: &str, text: &str) -> Result<(), String> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|error| failed("mkdir", parent, &error))?;
     }
-    let mut file = fs::File::create(path).map_err(|error| failed("open", path, &error))?;
+    // Opened to be read, too, a pipe that a buildpack has put there does not wait for a reader.
+    let mut options = fs::File::options();
+    let opened = options.read(true).write(true).create(true).truncate(true).open(path);
+    let mut file = opened.map_err(|error| failed("open", path, &error))?;
     file.write_all(text.as_bytes())
         .map_err(|error| failed("write", path, &error))
 }
@@ -150,6 +153,15 @@ mod tests {
             problem.expect_err("it is always full"),
             "failed to write report file: write /dev/full: no space left on device"
         );
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_of_a_pipe_in_the_place_of_a_file() {
+        use rustix::fs::{CWD, Mode, mkfifoat};
+        let dir = tempfile::tempdir().expect("there is room");
+        let path = dir.path().join("report.toml");
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("pipes can be made");
+        write(&path, "report", "[image]\n").expect("the pipe takes it");
     }
 
     #[test]
