@@ -136,9 +136,12 @@ pub(crate) fn layers_of(layers: &Path, buildpack: &GroupBuildpack) -> io::Result
     Ok(names.into_iter().map(layer).collect())
 }
 
+/// The most bytes of a layer's name: with `.toml` behind it, it is the name of a file.
+const LONGEST_NAME: usize = 255 - ".toml".len();
+
 /// Returns whether a name from a document can be the name of a layer or of a buildpack's directory.
 pub(crate) fn is_plain_name(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+    (1..=LONGEST_NAME).contains(&name.len()) && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
 /// Returns whether a buildpack id can have a directory of its own.
@@ -196,5 +199,6 @@ mod tests {
         for id in ["", "..", "../x", "a//b", "/a", "a/."] {
             assert!(!is_plain_id(id), "{id}");
         }
+        assert!(is_plain_name(&"a".repeat(250)) && !is_plain_name(&"a".repeat(251)));
     }
 }

@@ -298,8 +298,15 @@ fn restore_metadata(
             go_quoted(&identifier)
         ));
         log.debug(format_args!("Writing layer metadata for {}", go_quoted(&identifier)));
-        write(&inputs.disk(), buildpack, &format!("{}.toml", layer.name), &layer.data)?;
-        shas.insert(identifier, layer.sha);
+        match write(&inputs.disk(), buildpack, &format!("{}.toml", layer.name), &layer.data) {
+            Ok(()) => {
+                shas.insert(identifier, layer.sha);
+            }
+            Err(RestoreError::Unwritable { source, .. }) => {
+                log.warn(format_args!("Not restoring {}: {source}", go_quoted(&identifier)));
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
@@ -428,7 +435,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::VolumeCache;
     use crate::metadata::{BuildpackLayers, LayerMetadata};
+    use crate::phase::{LogLevel, MemoryLog};
 
     fn layer(flags: (u8, u8, u8), sha: &str) -> LayerMetadata {
         LayerMetadata {
@@ -487,6 +496,48 @@ mod tests {
         ] {
             assert_eq!(decided(flags, app, cache, 13), before, "{flags:?} {app} {cache}");
             assert_eq!(decided(flags, app, cache, 14), since, "{flags:?} {app} {cache}");
+        }
+    }
+
+    #[test]
+    fn what_a_cache_remembers_but_no_file_can_hold_is_a_warning() {
+        let long = "a".repeat(251);
+        for (name, data, problem) in [
+            (
+                "null",
+                r#"{"a":[null]}"#,
+                ": toml: cannot encode array with nil element",
+            ),
+            (long.as_str(), "{}", ", which is not the name of a layer"),
+        ] {
+            let root = tempfile::tempdir().expect("there is room");
+            let cache = VolumeCache::open(root.path()).expect("it opens");
+            let layer = format!(r#"{{"sha":"sha256:0","data":{data},"cache":true}}"#);
+            let metadata = format!(r#"{{"buildpacks":[{{"key":"acme/one","layers":{{"{name}":{layer}}}}}]}}"#);
+            let file = root.path().join("committed/io.buildpacks.lifecycle.cache.metadata");
+            fs::write(file, metadata).expect("there is room");
+            let group = Group {
+                buildpacks: vec![GroupBuildpack {
+                    id: "acme/one".into(),
+                    ..GroupBuildpack::default()
+                }],
+                ..Group::default()
+            };
+            let inputs = RestoreInputs {
+                api: PlatformApi::new(15).expect("it is known"),
+                layers_dir: Path::new("/layers"),
+                root: root.path(),
+                group: &group,
+                metadata: &LifecycleMetadata::default(),
+                skip_layers: false,
+                parallelism: NonZeroUsize::MIN,
+                seals: None,
+            };
+            let log = MemoryLog::default();
+            restore(&inputs, Some(&cache), &log).expect("the layers directory can be written");
+            let warning = format!("Not restoring \"acme/one:{name}\"{problem}");
+            assert!(log.lines().contains(&(LogLevel::Warn, warning)), "{:?}", log.lines());
+            assert!(!root.path().join("layers/acme_one").exists());
         }
     }
 }
