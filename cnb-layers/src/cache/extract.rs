@@ -103,7 +103,8 @@ pub(crate) fn extract_layer(
             expected: expected.clone(),
             found,
         }),
-        (Ok(_), extracted) => extracted,
+        // Only now: what is read-only could not be removed.
+        (Ok(_), extracted) => extracted.and_then(Target::finish),
     };
     if outcome.is_err() {
         remove(place);
@@ -113,12 +114,12 @@ pub(crate) fn extract_layer(
 
 /// Extracts the bills of materials of a build, beside others that may be there already.
 pub(crate) fn extract_sbom(tar: &mut dyn Read, place: LayerPlace<'_>) -> Result<(), ExtractError> {
-    extract(tar, place, true, None)
+    extract(tar, place, true, None).and_then(Target::finish)
 }
 
 fn remove(place: LayerPlace<'_>) {
     let path = place.dir();
-    // A leftover is harmless: its metadata says that it is not restored.
+    // There is nothing else to do about what the system does not let go.
     let _ = match std::fs::symlink_metadata(&path) {
         Ok(found) if found.is_dir() => std::fs::remove_dir_all(&path),
         Ok(_) => std::fs::remove_file(&path),
@@ -126,12 +127,13 @@ fn remove(place: LayerPlace<'_>) {
     };
 }
 
-fn extract(
+/// Extracts a tar; the directories do not have their modes yet.
+fn extract<'a>(
     tar: &mut dyn Read,
-    place: LayerPlace<'_>,
+    place: LayerPlace<'a>,
     replace: bool,
     outline: Option<&Outlined<'_>>,
-) -> Result<(), ExtractError> {
+) -> Result<Target<'a>, ExtractError> {
     let mut target = Target::open(place)?;
     let mut archive = TarReader::new(tar);
     let mut buffer = vec![0; BUFFER];
@@ -182,7 +184,7 @@ fn extract(
             }
         }
     }
-    target.finish()
+    Ok(target)
 }
 
 fn unreadable(error: TarError) -> ExtractError {
@@ -212,7 +214,10 @@ enum Located {
     Inside(Vec<Vec<u8>>),
 }
 
-/// Resolves a name by its text alone; `None` when it lies somewhere else.
+/// How deep in a layer its entries may be: removing directories takes an open one for each level.
+const DEEPEST: usize = 500;
+
+/// Resolves a name by its text alone; `None` when it lies somewhere else, or too deep.
 fn locate(name: &[u8], place: LayerPlace<'_>) -> Option<Located> {
     if name.contains(&0) || name.iter().all(|byte| *byte == b'/') {
         return None;
@@ -235,7 +240,9 @@ fn locate(name: &[u8], place: LayerPlace<'_>) -> Option<Located> {
         .filter(|part| !part.is_empty());
     let root: Vec<&[u8]> = image.chain(place.within.iter().map(|name| name.as_bytes())).collect();
     let common = root.iter().zip(&path).take_while(|(a, b)| a == b).count();
-    if common == root.len() {
+    if path.len() > root.len() + DEEPEST {
+        None
+    } else if common == root.len() {
         Some(Located::Inside(
             path[common..].iter().map(|part| part.to_vec()).collect(),
         ))
@@ -725,6 +732,50 @@ mod tests {
         let error = extract_layer(&mut &layer[..], &expected, place, None).expect_err("these are other bytes");
         assert!(matches!(error, ExtractError::WrongBytes { .. }), "{error}");
         assert!(!dir.path().join("acme/c").exists());
+    }
+
+    #[test]
+    fn of_other_bytes_nothing_remains_though_their_directories_are_read_only() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let layer = tar(&[
+            Dir("/layers/acme/c", 0o755),
+            Dir("/layers/acme/c/ro", 0o555),
+            File("/layers/acme/c/ro/f", 0o644, "x"),
+        ]);
+        let place = LayerPlace {
+            disk: dir.path(),
+            image: Path::new("/layers"),
+            within: &["acme", "c"],
+        };
+        // Root can remove anything. The thread alone becomes another user.
+        let user = 1000;
+        let is_root = rustix::process::getuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(dir.path(), Some(user), None).expect("root may");
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if is_root {
+                    let user = rustix::process::Uid::from_raw(user);
+                    rustix::thread::set_thread_res_uid(user, user, user).expect("root may");
+                }
+                let expected = DiffId::of(b"something else");
+                extract_layer(&mut &layer[..], &expected, place, None).expect_err("these are other bytes");
+            });
+        });
+        assert!(!dir.path().join("acme/c").exists());
+    }
+
+    #[test]
+    fn what_is_too_deep_to_be_removed_again_is_refused() {
+        let place = LayerPlace {
+            disk: Path::new("/disk"),
+            image: Path::new("/layers"),
+            within: &["acme", "c"],
+        };
+        let name = |depth| format!("/layers/acme/c/{}", "d/".repeat(depth));
+        assert!(locate(name(DEEPEST).as_bytes(), place).is_some());
+        assert!(locate(name(DEEPEST + 1).as_bytes(), place).is_none());
     }
 
     proptest::proptest! {
