@@ -112,9 +112,10 @@ pub(crate) fn extract_layer(
     outcome
 }
 
-/// Extracts the bills of materials of a build, beside others that may be there already.
+/// Extracts the bills of materials of a build, beside others that may be there already. Their directories get no modes:
+/// they will be removed again.
 pub(crate) fn extract_sbom(tar: &mut dyn Read, place: LayerPlace<'_>) -> Result<(), ExtractError> {
-    extract(tar, place, true, None).and_then(Target::finish)
+    extract(tar, place, true, None).map(|_| ())
 }
 
 fn remove(place: LayerPlace<'_>) {

@@ -219,7 +219,7 @@ pub fn restore(inputs: &RestoreInputs<'_>, cache: Option<&dyn Cache>, log: &dyn 
             restore_sbom(inputs, cache, &cached.sbom, log);
         }
         let receivers = if inputs.skip_layers { &[][..] } else { &buildpacks };
-        distribute_sbom(inputs, receivers)?;
+        distribute_sbom(inputs, receivers, log)?;
     }
     Ok(())
 }
@@ -438,6 +438,7 @@ mod tests {
     use crate::cache::VolumeCache;
     use crate::metadata::{BuildpackLayers, LayerMetadata};
     use crate::phase::{LogLevel, MemoryLog};
+    use crate::{LayerBuilder, LayerContent as _};
 
     fn layer(flags: (u8, u8, u8), sha: &str) -> LayerMetadata {
         LayerMetadata {
@@ -499,6 +500,36 @@ mod tests {
         }
     }
 
+    /// Restores for `acme/one`, with what a cache remembers and perhaps a layer of it, into `layers` below `root`, and
+    /// returns the warnings.
+    fn warnings(root: &Path, metadata: &str, layer: &[u8]) -> Vec<String> {
+        let cache = VolumeCache::open(root).expect("it opens");
+        let committed = root.join("committed");
+        fs::write(committed.join("io.buildpacks.lifecycle.cache.metadata"), metadata).expect("there is room");
+        fs::write(committed.join(format!("{}.tar", DiffId::of(layer))), layer).expect("there is room");
+        let group = Group {
+            buildpacks: vec![GroupBuildpack {
+                id: "acme/one".into(),
+                ..GroupBuildpack::default()
+            }],
+            ..Group::default()
+        };
+        let inputs = RestoreInputs {
+            api: PlatformApi::new(15).expect("it is known"),
+            layers_dir: Path::new("/layers"),
+            root,
+            group: &group,
+            metadata: &LifecycleMetadata::default(),
+            skip_layers: false,
+            parallelism: NonZeroUsize::MIN,
+            seals: None,
+        };
+        let log = MemoryLog::default();
+        restore(&inputs, Some(&cache), &log).expect("the layers directory can be written");
+        let warnings = log.lines().into_iter().filter(|(level, _)| *level == LogLevel::Warn);
+        warnings.map(|(_, line)| line).collect()
+    }
+
     #[test]
     fn what_a_cache_remembers_but_no_file_can_hold_is_a_warning() {
         let long = "a".repeat(251);
@@ -511,33 +542,39 @@ mod tests {
             (long.as_str(), "{}", ", which is not the name of a layer"),
         ] {
             let root = tempfile::tempdir().expect("there is room");
-            let cache = VolumeCache::open(root.path()).expect("it opens");
             let layer = format!(r#"{{"sha":"sha256:0","data":{data},"cache":true}}"#);
             let metadata = format!(r#"{{"buildpacks":[{{"key":"acme/one","layers":{{"{name}":{layer}}}}}]}}"#);
-            let file = root.path().join("committed/io.buildpacks.lifecycle.cache.metadata");
-            fs::write(file, metadata).expect("there is room");
-            let group = Group {
-                buildpacks: vec![GroupBuildpack {
-                    id: "acme/one".into(),
-                    ..GroupBuildpack::default()
-                }],
-                ..Group::default()
-            };
-            let inputs = RestoreInputs {
-                api: PlatformApi::new(15).expect("it is known"),
-                layers_dir: Path::new("/layers"),
-                root: root.path(),
-                group: &group,
-                metadata: &LifecycleMetadata::default(),
-                skip_layers: false,
-                parallelism: NonZeroUsize::MIN,
-                seals: None,
-            };
-            let log = MemoryLog::default();
-            restore(&inputs, Some(&cache), &log).expect("the layers directory can be written");
             let warning = format!("Not restoring \"acme/one:{name}\"{problem}");
-            assert!(log.lines().contains(&(LogLevel::Warn, warning)), "{:?}", log.lines());
+            assert_eq!(warnings(root.path(), &metadata, b""), [warning]);
             assert!(!root.path().join("layers/acme_one").exists());
         }
+    }
+
+    #[test]
+    fn a_bill_of_materials_that_may_not_be_read_is_a_warning_and_read_only_directories_of_such_vanish() {
+        let mut tar = Vec::new();
+        let dir = "layers/sbom/cache/acme_one/l";
+        let layer = LayerBuilder::new()
+            .directory(dir, 0o555, 0, 0)
+            .file(format!("{dir}/sbom.cdx.json"), 0, 0, 0, "{}")
+            .file(format!("{dir}/sbom.spdx.json"), 0o444, 0, 0, "{}");
+        layer.write_tar(&mut tar).expect("memory takes all");
+        let metadata = format!(r#"{{"sbom":{{"sha":"{}"}}}}"#, DiffId::of(&tar));
+        // Root may do anything. The thread alone becomes another user.
+        let restored = || {
+            if rustix::process::getuid().is_root() {
+                let user = rustix::process::Uid::from_raw(1000);
+                rustix::thread::set_thread_res_uid(user, user, user).expect("root may");
+            }
+            let root = tempfile::tempdir().expect("there is room");
+            let layers = root.path().join("layers");
+            fs::create_dir_all(layers.join("acme_one")).expect("there is room");
+            let warnings = warnings(root.path(), &metadata, &tar);
+            let file = layers.join("sbom/cache/acme_one/l/sbom.cdx.json");
+            let warning = format!("Skipping restore of the SBOM {}: permission denied", file.display());
+            assert_eq!(warnings, [warning]);
+            assert!(layers.join("acme_one/l.sbom.spdx.json").exists() && !layers.join("sbom").exists());
+        };
+        std::thread::scope(|scope| scope.spawn(restored).join()).expect("nothing is wrong");
     }
 }

@@ -8,7 +8,7 @@ use super::{RestoreError, RestoreInputs, chain};
 use crate::DiffId;
 use crate::cache::{Cache, LayerPlace, extract_sbom};
 use crate::metadata::GroupBuildpack;
-use crate::phase::{Log, LogExt as _};
+use crate::phase::{Log, LogExt as _, os_error_text};
 
 /// Brings back the bills of materials of cached layers.
 pub(super) fn restore_sbom(inputs: &RestoreInputs<'_>, cache: &dyn Cache, sha: &str, log: &dyn Log) {
@@ -30,8 +30,13 @@ pub(super) fn restore_sbom(inputs: &RestoreInputs<'_>, cache: &dyn Cache, sha: &
     }
 }
 
-/// Gives each buildpack the bills of materials of its own layers, then removes the others.
-pub(super) fn distribute_sbom(inputs: &RestoreInputs<'_>, buildpacks: &[&GroupBuildpack]) -> Result<(), RestoreError> {
+/// Gives each buildpack the bills of materials of its own layers, then removes the others. One that may not be read is a
+/// warning.
+pub(super) fn distribute_sbom(
+    inputs: &RestoreInputs<'_>,
+    buildpacks: &[&GroupBuildpack],
+    log: &dyn Log,
+) -> Result<(), RestoreError> {
     let sbom = inputs.disk().join("sbom");
     for kind in ["cache", "launch"] {
         for buildpack in buildpacks {
@@ -41,9 +46,17 @@ pub(super) fn distribute_sbom(inputs: &RestoreInputs<'_>, buildpacks: &[&GroupBu
             }
             for layer in directories(&sbom.join(kind).join(buildpack.directory())) {
                 for (file, from) in regular_files(&layer.1) {
-                    if let Some(file) = sbom_name(&file) {
-                        let path = to.join(format!("{}.{file}", layer.0));
-                        copy(&from, &path).map_err(|source| RestoreError::Write { path, source })?;
+                    let Some(file) = sbom_name(&file) else { continue };
+                    match fs::File::open(&from) {
+                        Ok(from) => {
+                            let path = to.join(format!("{}.{file}", layer.0));
+                            copy(from, &path).map_err(|source| RestoreError::Write { path, source })?;
+                        }
+                        Err(error) => log.warn(format_args!(
+                            "Skipping restore of the SBOM {}: {}",
+                            from.display(),
+                            os_error_text(&error)
+                        )),
                     }
                 }
             }
@@ -85,10 +98,10 @@ fn named(dir: &Path, wanted: impl Fn(&fs::FileType) -> bool) -> Vec<(String, Pat
     found
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+fn copy(mut from: fs::File, to: &Path) -> io::Result<()> {
     match fs::remove_file(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(|_| ())
+    io::copy(&mut from, &mut fs::File::create_new(to)?).map(|_| ())
 }
