@@ -30,11 +30,6 @@ const DIFFERENT: &[(&str, Skip, &str)] = &[
     ("previous-image-misses-its-config", Skip::Words, CLIENT),
     ("rebase-by-digest", Skip::Words, CLIENT),
     (
-        "rebase-onto-bad-mixins-api-0-11",
-        Skip::Words,
-        "the JSON parser has its own words",
-    ),
-    (
         "rebase-run-image-unauthorized",
         Skip::Words,
         "a refusal is said at once and as such, not as an image without layers after six attempts",
