@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::go_json::{text_of, with_whole_characters};
 use crate::{DiffId, Timestamp};
@@ -26,23 +26,75 @@ pub struct InvalidJson {
 /// big the numbers in them, does not matter.
 pub(crate) struct Fields {
     place: String,
-    map: BTreeMap<String, Box<RawValue>>,
+    map: BTreeMap<String, Raw>,
+}
+
+/// The text of one JSON value, with nothing around it.
+///
+/// Not serde_json's own: the feature for that makes each of its values read texts within texts without a limit.
+struct Raw(Box<str>);
+
+impl Raw {
+    /// Reads the first value of a text, and returns it with its text and what follows.
+    fn first<T: for<'de> Deserialize<'de>>(text: &str) -> Option<(T, Self, &str)> {
+        let text = text.trim_start();
+        let mut values = serde_json::Deserializer::from_str(text).into_iter();
+        let value = values.next()?.ok()?;
+        let (of_value, rest) = text.split_at(values.byte_offset());
+        Some((value, Self(of_value.into()), rest))
+    }
+
+    fn object(&self) -> Option<BTreeMap<String, Self>> {
+        let mut rest = self.0.strip_prefix('{')?;
+        let mut map = BTreeMap::new();
+        while let Some((key, _, after)) = Self::first(rest) {
+            let (IgnoredAny, value, after) = Self::first(after.trim_start().strip_prefix(':')?)?;
+            map.insert(key, value);
+            rest = after.trim_start().strip_prefix(',').unwrap_or_default();
+        }
+        Some(map)
+    }
+
+    fn list(&self) -> Option<Vec<Self>> {
+        let mut rest = self.0.strip_prefix('[')?;
+        let mut list = Vec::new();
+        while let Some((IgnoredAny, value, after)) = Self::first(rest) {
+            list.push(value);
+            rest = after.trim_start().strip_prefix(',').unwrap_or_default();
+        }
+        Some(list)
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.0.as_bytes().first() {
+            Some(b'n') => "null",
+            Some(b't' | b'f') => "true or false",
+            Some(b'"') => "text",
+            Some(b'[') => "a list",
+            Some(b'{') => "an object",
+            _ => "a number",
+        }
+    }
+
+    fn is_null(&self) -> bool {
+        self.kind() == "null"
+    }
 }
 
 impl Fields {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, InvalidJson> {
         let text = text_of(bytes);
-        let value: Box<RawValue> =
-            serde_json::from_str(&with_whole_characters(&text)).map_err(|error| InvalidJson {
-                place: "document".to_owned(),
-                problem: format!("it is not JSON: {error}"),
-            })?;
-        Self::of(String::new(), &value)
+        let text = with_whole_characters(&text);
+        serde_json::from_str::<IgnoredAny>(&text).map_err(|error| InvalidJson {
+            place: "document".to_owned(),
+            problem: format!("it is not JSON: {error}"),
+        })?;
+        Self::of(String::new(), &Raw(text.trim().into()))
     }
 
-    fn of(place: String, value: &RawValue) -> Result<Self, InvalidJson> {
+    fn of(place: String, value: &Raw) -> Result<Self, InvalidJson> {
         let name = if place.is_empty() { "document" } else { &place };
-        let map = read(name, "an object", value)?;
+        let map = value.object().ok_or_else(|| mismatch(name, "an object", value))?;
         Ok(Self { place, map })
     }
 
@@ -54,7 +106,7 @@ impl Fields {
         }
     }
 
-    fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
+    fn take(&mut self, name: &str) -> Option<Raw> {
         let mut found = self.map.remove(name);
         let others: Vec<String> = self
             .map
@@ -66,7 +118,7 @@ impl Fields {
             let value = self.map.remove(&other);
             found = found.or(value);
         }
-        found.filter(|value| !is_null(value))
+        found.filter(|value| !value.is_null())
     }
 
     /// Returns the value of a field, if it is there, as what is `expected`.
@@ -93,7 +145,7 @@ impl Fields {
 
     pub(crate) fn texts(&mut self, name: &str) -> Result<Vec<String>, InvalidJson> {
         let place = self.at(name);
-        let of = |(at, value): (usize, Box<RawValue>)| text(&format!("{place}[{at}]"), &value);
+        let of = |(at, value): (usize, Raw)| text(&format!("{place}[{at}]"), &value);
         self.list(name)?.into_iter().enumerate().map(of).collect()
     }
 
@@ -148,7 +200,7 @@ impl Fields {
             return Ok(BTreeSet::new());
         };
         let place = fields.place;
-        let key = |(key, value): (String, Box<RawValue>)| match kind(&value) {
+        let key = |(key, value): (String, Raw)| match value.kind() {
             "null" | "an object" => Ok(key),
             _ => Err(mismatch(&format!("{place}.{key}"), "an object", &value)),
         };
@@ -162,9 +214,9 @@ impl Fields {
 
     pub(crate) fn objects(&mut self, name: &str) -> Result<Vec<Self>, InvalidJson> {
         let place = self.at(name);
-        let object = |(at, value): (usize, Box<RawValue>)| {
+        let object = |(at, value): (usize, Raw)| {
             let place = format!("{place}[{at}]");
-            if is_null(&value) {
+            if value.is_null() {
                 return Ok(Self {
                     place,
                     map: BTreeMap::new(),
@@ -175,14 +227,17 @@ impl Fields {
         self.list(name)?.into_iter().enumerate().map(object).collect()
     }
 
-    fn list(&mut self, name: &str) -> Result<Vec<Box<RawValue>>, InvalidJson> {
-        Ok(self.value(name, "a list")?.unwrap_or_default())
+    fn list(&mut self, name: &str) -> Result<Vec<Raw>, InvalidJson> {
+        let Some(value) = self.take(name) else {
+            return Ok(Vec::new());
+        };
+        value.list().ok_or_else(|| mismatch(&self.at(name), "a list", &value))
     }
 
     /// Returns the fields nobody asked for, without those that no [`Value`] can hold: nested 128 levels deep or
     /// more, or with a number beyond the range of `f64`.
     pub(crate) fn rest(self) -> BTreeMap<String, Value> {
-        let value = |value: &RawValue| serde_json::from_str(value.get()).ok();
+        let value = |value: &Raw| serde_json::from_str(&value.0).ok();
         self.map
             .into_iter()
             .filter_map(|(name, raw)| Some((name, value(&raw)?)))
@@ -191,39 +246,42 @@ impl Fields {
 }
 
 /// Reads a text, or `null` as an empty one.
-fn text(place: &str, value: &RawValue) -> Result<String, InvalidJson> {
+fn text(place: &str, value: &Raw) -> Result<String, InvalidJson> {
     Ok(read::<Option<String>>(place, "text", value)?.unwrap_or_default())
 }
 
-fn read<T: for<'de> Deserialize<'de>>(place: &str, expected: &str, value: &RawValue) -> Result<T, InvalidJson> {
-    serde_json::from_str(value.get()).map_err(|_| mismatch(place, expected, value))
+fn read<T: for<'de> Deserialize<'de>>(place: &str, expected: &str, value: &Raw) -> Result<T, InvalidJson> {
+    serde_json::from_str(&value.0).map_err(|_| mismatch(place, expected, value))
 }
 
-fn mismatch(place: &str, expected: &str, found: &RawValue) -> InvalidJson {
+fn mismatch(place: &str, expected: &str, found: &Raw) -> InvalidJson {
     InvalidJson {
         place: place.to_owned(),
-        problem: format!("there must be {expected}, but there is {}", kind(found)),
-    }
-}
-
-fn is_null(value: &RawValue) -> bool {
-    kind(value) == "null"
-}
-
-fn kind(value: &RawValue) -> &'static str {
-    match value.get().as_bytes().first() {
-        Some(b'n') => "null",
-        Some(b't' | b'f') => "true or false",
-        Some(b'"') => "text",
-        Some(b'[') => "a list",
-        Some(b'{') => "an object",
-        _ => "a number",
+        problem: format!("there must be {expected}, but there is {}", found.kind()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                proptest::collection::btree_map(any::<String>(), inner, 0..5)
+                    .prop_map(|map| map.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
 
     #[test]
     fn names_match_without_regard_to_case_and_null_is_absent() {
@@ -264,9 +322,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_character_is_an_unknown_one() {
-        let mut fields = Fields::parse(b"{\"a\":\"x\xff\",\"b\":\"\\ud800\"}").expect("object");
-        assert_eq!(fields.text("a").expect("text"), "x\u{fffd}");
-        assert_eq!(fields.text("b").expect("text"), "\u{fffd}");
+    fn a_key_that_serde_json_uses_for_texts_of_values_is_a_key_like_any_other() {
+        let json = br#" { "unknown" : {"$serde_json::private::RawValue": "[1]"} , "list" : [ 1 , {} ,"," ] } "#;
+        let mut fields = Fields::parse(json).expect("object");
+        assert_eq!(fields.list("list").expect("a list").len(), 3);
+        let rest = fields.rest();
+        assert_eq!(rest["unknown"]["$serde_json::private::RawValue"], "[1]");
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_of_a_value_are_those_that_serde_json_finds(value in any_value(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            let fields = Fields::parse(text.expect("it can be written").as_bytes());
+            let list = Fields::parse(format!("{{\"list\": {value}}}").as_bytes()).expect("an object").list("list");
+            match value {
+                Value::Object(map) => {
+                    let rest = fields.expect("an object").rest();
+                    prop_assert_eq!(rest, map.into_iter().collect::<BTreeMap<_, _>>());
+                }
+                Value::Array(values) => {
+                    let list = list.expect("a list").into_iter().map(|raw| serde_json::from_str::<Value>(&raw.0));
+                    prop_assert_eq!(list.collect::<Result<Vec<_>, _>>().expect("values"), values);
+                }
+                Value::Null => prop_assert_eq!(list.expect("nothing").len(), 0),
+                _ => prop_assert!(fields.is_err() && list.is_err()),
+            }
+        }
     }
 }
