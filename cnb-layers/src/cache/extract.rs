@@ -33,8 +33,10 @@ pub enum ExtractError {
         /// What it is.
         found: DiffId,
     },
-    /// An entry would leave the layer's directory, or go through a link.
-    #[error("entry {name:?} does not belong into the layer's directory; nothing of the layer is used")]
+    /// An entry would leave the layer's directory, go through a link, or lie too deep to be removed again.
+    #[error(
+        "entry {name:?} does not belong into the layer's directory, or lies too deep in it; nothing of the layer is used"
+    )]
     Escapes {
         /// The entry's name.
         name: String,

@@ -30,14 +30,21 @@ pub(super) fn restore_sbom(inputs: &RestoreInputs<'_>, cache: &dyn Cache, sha: &
     }
 }
 
-/// Gives each buildpack the bills of materials of its own layers, then removes the others. One that may not be read is a
-/// warning.
+/// Gives each buildpack the bills of materials of its own layers, then removes the others. One that may not be read,
+/// or whose name would be too long, is a warning.
 pub(super) fn distribute_sbom(
     inputs: &RestoreInputs<'_>,
     buildpacks: &[&GroupBuildpack],
     log: &dyn Log,
 ) -> Result<(), RestoreError> {
     let sbom = inputs.disk().join("sbom");
+    let skip = |file: &Path, error: &io::Error| {
+        log.warn(format_args!(
+            "Skipping restore of the SBOM {}: {}",
+            file.display(),
+            os_error_text(error)
+        ));
+    };
     for kind in ["cache", "launch"] {
         for buildpack in buildpacks {
             let to = inputs.disk().join(buildpack.directory());
@@ -48,15 +55,14 @@ pub(super) fn distribute_sbom(
                 for (file, from) in regular_files(&layer.1) {
                     let Some(file) = sbom_name(&file) else { continue };
                     match fs::File::open(&from) {
-                        Ok(from) => {
+                        Ok(opened) => {
                             let path = to.join(format!("{}.{file}", layer.0));
-                            copy(from, &path).map_err(|source| RestoreError::Write { path, source })?;
+                            match copy(opened, &path) {
+                                Err(error) if error.kind() == io::ErrorKind::InvalidFilename => skip(&from, &error),
+                                copied => copied.map_err(|source| RestoreError::Write { path, source })?,
+                            }
                         }
-                        Err(error) => log.warn(format_args!(
-                            "Skipping restore of the SBOM {}: {}",
-                            from.display(),
-                            os_error_text(&error)
-                        )),
+                        Err(error) => skip(&from, &error),
                     }
                 }
             }
