@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use cnb_detect::read_problem;
 use cnb_layers::metadata::{Analyzed, DecodeError, Group, ProjectMetadata, RunToml, StackToml};
 use cnb_layers::phase::os_error_text;
 use cnb_order::{go_quoted, toml_text};
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use crate::failure::{Failure, code};
 use crate::logger::Logger;
@@ -99,11 +101,14 @@ pub(crate) fn write(path: &Path, what: &str, text: &str) -> Result<(), String> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|error| failed("mkdir", parent, &error))?;
     }
-    // Opened to be read, too, a pipe that a buildpack has put there does not wait for a reader.
+    // To open a pipe that a buildpack has put there fails when nobody reads it, instead of waiting for a reader.
     let mut options = fs::File::options();
-    let opened = options.read(true).write(true).create(true).truncate(true).open(path);
+    let options = options.write(true).create(true).truncate(true);
+    let opened = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
     let mut file = opened.map_err(|error| failed("open", path, &error))?;
-    file.write_all(text.as_bytes())
+    fcntl_setfl(&file, OFlags::empty())
+        .map_err(io::Error::from)
+        .and_then(|()| file.write_all(text.as_bytes()))
         .map_err(|error| failed("write", path, &error))
 }
 
@@ -161,7 +166,18 @@ mod tests {
         let dir = tempfile::tempdir().expect("there is room");
         let path = dir.path().join("report.toml");
         mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("pipes can be made");
-        write(&path, "report", "[image]\n").expect("the pipe takes it");
+        let problem = write(&path, "report", "[image]\n").expect_err("nobody reads it");
+        assert!(problem.ends_with(": no such device or address"), "{problem}");
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || fs::read(path)
+        });
+        let text = "x".repeat(200_000);
+        // Until the reader is there.
+        while write(&path, "report", &text).is_err() {
+            std::thread::yield_now();
+        }
+        assert_eq!(reader.join().expect("it ends").expect("it reads").len(), text.len());
     }
 
     #[test]
