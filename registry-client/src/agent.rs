@@ -14,7 +14,7 @@ use http::{
 use registry_auth::Origin;
 use rustls::ClientConfig;
 use ureq::{
-    Agent, Proxy, SendBody,
+    Agent, Proxy, ProxyProtocol, SendBody,
     config::Config,
     unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector},
 };
@@ -148,8 +148,15 @@ impl Agents {
 
 fn read_proxy(text: &str) -> Result<Proxy, HttpError> {
     // Neither the text nor the cause is shown: there may be a password in it.
-    Proxy::new(text)
-        .map_err(|_| HttpError::new("proxy", HttpErrorKind::Policy).because("the proxy's address is malformed"))
+    let refused = |why: &str| HttpError::new("proxy", HttpErrorKind::Policy).because(why.to_owned());
+    let proxy = Proxy::new(text).map_err(|_| refused("the proxy's address is malformed"))?;
+    // Others would be passed by, and the registry be reached without a proxy.
+    match proxy.protocol() {
+        ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
+        other => Err(refused(&format!(
+            "{other:?} proxies are not supported; give one with http:// or https://"
+        ))),
+    }
 }
 
 impl Transport for Agents {

@@ -128,7 +128,7 @@ impl fmt::Debug for HttpPolicy {
 /// Which proxies are used for which requests.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ProxyPolicy {
-    /// The proxy of requests to `http://` addresses, such as `http://proxy.example.com:3128`.
+    /// The proxy of requests to `http://` addresses, such as `http://proxy.example.com:3128`; `http` or `https`, not SOCKS.
     pub http: Option<String>,
     /// The proxy of requests to `https://` addresses.
     pub https: Option<String>,
@@ -138,15 +138,17 @@ pub struct ProxyPolicy {
 
 impl ProxyPolicy {
     /// Takes the proxies from the usual environment variables (lower case first), which `variable` looks up; an empty one
-    /// counts as not set.
+    /// counts as not set, and so does an `ALL_PROXY` that speaks SOCKS, which is there for other programs.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let find = |name: &str| set(&name.to_ascii_lowercase()).or_else(|| set(name));
         let no_proxy = find("NO_PROXY").unwrap_or_default();
         let no_proxy = no_proxy.split(',').map(str::trim).filter(|host| !host.is_empty());
+        let speaks_socks = |proxy: &String| proxy.to_ascii_lowercase().starts_with("socks");
+        let for_all = || find("ALL_PROXY").filter(|proxy| !speaks_socks(proxy));
         Self {
-            http: find("HTTP_PROXY").or_else(|| find("ALL_PROXY")),
-            https: find("HTTPS_PROXY").or_else(|| find("ALL_PROXY")),
+            http: find("HTTP_PROXY").or_else(for_all),
+            https: find("HTTPS_PROXY").or_else(for_all),
             no_proxy: no_proxy.map(str::to_owned).collect(),
         }
     }

@@ -69,7 +69,10 @@ fn in_range(network: IpAddr, bits: u32, host: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
+    use crate::{Http, HttpPolicy};
 
     fn direct(no_proxy: &str, address: &str) -> bool {
         let policy = ProxyPolicy {
@@ -95,6 +98,25 @@ mod tests {
         });
         assert_eq!(policy.http.as_deref(), Some("http://a:1"));
         assert_eq!(policy.https.as_deref(), Some("http://b:2"));
+    }
+
+    #[test]
+    fn a_proxy_that_speaks_socks_is_refused_or_passed_over_where_it_is_for_everything() {
+        let of = |name: &'static str| {
+            let variable = |asked: &str| (asked == name).then(|| "Socks5://me:s3cret@a:1".to_owned());
+            let proxy = ProxyPolicy::from_env(variable);
+            Http::new(&HttpPolicy {
+                proxy,
+                ..HttpPolicy::default()
+            })
+        };
+        assert!(of("ALL_PROXY").is_ok());
+        let error = of("HTTPS_PROXY").expect_err("it can't be used");
+        let cause = error.source().expect("there is a cause").to_string();
+        assert_eq!(
+            cause,
+            "Socks5 proxies are not supported; give one with http:// or https://"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow, bail};
 use registry_auth::Origin;
 use registry_client::ProxyPolicy;
 use ureq::{
-    Agent, Proxy,
+    Agent, Proxy, ProxyProtocol,
     tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig},
 };
 
@@ -50,7 +50,14 @@ fn proxy(connection: &Connection, environment: &ProxyPolicy) -> anyhow::Result<O
     let chosen = connection.proxy.as_deref().or_else(usual);
     // The address may hold a password.
     let proxy = chosen.map(Proxy::new).transpose();
-    proxy.map_err(|_| anyhow!("the address of the proxy to the API server is malformed"))
+    let proxy = proxy.map_err(|_| anyhow!("the address of the proxy to the API server is malformed"))?;
+    match proxy.as_ref().map(Proxy::protocol) {
+        None | Some(ProxyProtocol::Http | ProxyProtocol::Https) => Ok(proxy),
+        Some(other) => bail!(
+            "{other:?} proxies to the API server are not supported; give one with http:// or https:// in the kubeconfig's \
+             proxy-url or in HTTPS_PROXY"
+        ),
+    }
 }
 
 /// The certificates in a PEM text.
@@ -88,12 +95,14 @@ mod tests {
             let proxy = proxy(&connection, &environment).expect("it is an address");
             assert_eq!(proxy.as_ref().map(Proxy::host), host, "{server}");
         }
-        let connection = Connection {
-            proxy: Some("ftp://me:s3cret@x".to_owned()),
-            ..Connection::default()
-        };
-        let error = proxy(&connection, &environment).expect_err("no proxy speaks so");
-        assert!(!format!("{error:#}").contains("s3cret"), "{error:#}");
+        for address in ["ftp://me:s3cret@x", "socks5://me:s3cret@x:1"] {
+            let connection = Connection {
+                proxy: Some(address.to_owned()),
+                ..Connection::default()
+            };
+            let error = agent(&connection, &environment).expect_err("no proxy speaks so");
+            assert!(!format!("{error:#}").contains("s3cret"), "{error:#}");
+        }
     }
 
     #[test]

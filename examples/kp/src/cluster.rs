@@ -175,7 +175,9 @@ impl Cluster {
     /// Connects as the kubeconfig of the environment says; sends nothing yet.
     pub(crate) fn from_environment() -> anyhow::Result<Self> {
         let connection = Connection::from_environment()?;
-        let agent = agent(&connection, &ProxyPolicy::from_env(|name| env::var(name).ok()))?;
+        // As other clients of API servers do, which know nothing of ALL_PROXY.
+        let variable = |name: &str| (!name.eq_ignore_ascii_case("ALL_PROXY")).then(|| env::var(name).ok())?;
+        let agent = agent(&connection, &ProxyPolicy::from_env(variable))?;
         Ok(Self { agent, connection })
     }
 
