@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::local_images::LocalImages;
@@ -22,7 +22,7 @@ const NAMESPACES: [&str; 2] = ["default", "kpack"];
 const LIFECYCLE: &str = "default-lifecycle";
 
 /// How long events are kept, as in Kubernetes.
-const EVENT_LIFE: Duration = Duration::from_secs(3600);
+const EVENT_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
 /// How often old things are looked for.
 const ROUND: Duration = Duration::from_secs(300);
@@ -119,7 +119,7 @@ fn tidy_up(store: &Store, logs: &LogStore, now: Timestamp) -> Result<(), ApiErro
     for event in store.list(Kind::Event, None, &everything)?.items {
         let last = event.text("/lastTimestamp").or_else(|| event.creation_timestamp());
         let last = last.and_then(|time| time.parse::<Timestamp>().ok());
-        if last.is_none_or(|last| now.duration_since(last).unsigned_abs() > EVENT_LIFE) {
+        if last.is_none_or(|last| now.duration_since(last) > EVENT_LIFE) {
             match store.delete(Kind::Event, event.namespace(), event.name()) {
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => {}
@@ -132,4 +132,33 @@ fn tidy_up(store: &Store, logs: &LogStore, now: Timestamp) -> Result<(), ApiErro
         message: error.to_string(),
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+
+    #[test]
+    fn only_events_of_the_past_are_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2026-01-05T10:00:00Z".parse().unwrap();
+        let clock: Clock = Arc::new(move || now);
+        let store = Store::open(StoreOptions {
+            dir: dir.path().join("store"),
+            clock,
+        })
+        .unwrap();
+        ensure(&store, Object::new(Kind::Namespace, None, "demo")).unwrap();
+        let times = [("past", "08:00"), ("recent", "09:30"), ("future", "12:00")];
+        for (name, time) in times {
+            let mut event = Object::new(Kind::Event, Some("demo"), name);
+            event.set("lastTimestamp", json!(format!("2026-01-05T{time}:00Z")));
+            store.create(event).unwrap();
+        }
+        tidy_up(&store, &LogStore::open(dir.path().join("logs")).unwrap(), now).unwrap();
+        let left = store.list(Kind::Event, None, &Selector::everything()).unwrap().items;
+        let left: Vec<_> = left.iter().map(Object::name).collect();
+        assert_eq!(left, ["future", "recent"]);
+    }
 }

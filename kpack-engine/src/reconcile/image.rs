@@ -1,9 +1,10 @@
 //! Image: its source resolver, cache claim and Builds.
 
 use rebuild_policy::{
-    Build, Builder, BuilderView, Changes, ClusterBuilder, Decision, IMAGE_LABEL, Image, ImageStatus, NextBuild,
-    Situation, SourceResolver, builder_missing_status, cache_claim, cache_claim_name, created_status, decide,
-    latest_build, next_build, next_build_number, running_status, settled_status, source_resolver, surplus_builds,
+    Build, Builder, BuilderView, Changes, ClusterBuilder, Condition, ConditionStatus, Decision, IMAGE_LABEL, Image,
+    ImageStatus, NextBuild, Situation, SourceResolver, builder_missing_status, cache_claim, cache_claim_name,
+    created_status, decide, latest_build, next_build, next_build_number, running_status, settled_status,
+    source_resolver, surplus_builds,
 };
 use serde_json::Value;
 
@@ -56,12 +57,13 @@ fn step(context: Context<'_>, image: &Image) -> Result<ImageStatus, ReconcileErr
         builder: builder.view(),
         now: (context.options.clock)(),
     };
+    let settled = || settled_status(image, last, &source, builder.view(), &claim, &now);
     let status = match decide(&situation)? {
-        Decision::Build(changes) => {
-            let created = create(context, &situation, &changes, &claim)?;
-            created_status(image, &created, last, builder.view(), &claim, &now)
-        }
-        Decision::UpToDate | Decision::Wait(_) => settled_status(image, last, &source, builder.view(), &claim, &now),
+        Decision::Build(changes) => match create(context, &situation, &changes, &claim)? {
+            Ok(created) => created_status(image, &created, last, builder.view(), &claim, &now),
+            Err(message) => refused_status(settled(), &message, &now),
+        },
+        Decision::UpToDate | Decision::Wait(_) => settled(),
     };
     for build in surplus_builds(image, &builds) {
         let namespace = Some(image.metadata.namespace.as_str());
@@ -95,12 +97,13 @@ fn builds(context: Context<'_>, image: &Image) -> Result<Vec<Build>, ReconcileEr
     objects.iter().map(typed).collect()
 }
 
+/// Makes the next Build. One that the store refuses is refused until the Image changes: the inner error is the message.
 fn create(
     context: Context<'_>,
     situation: &Situation<'_>,
     changes: &Changes,
     claim: &str,
-) -> Result<Build, ReconcileError> {
+) -> Result<Result<Build, String>, ReconcileError> {
     let priority = if context.options.priority_classes {
         changes.priority().class_name()
     } else {
@@ -118,7 +121,22 @@ fn create(
         cache_claim: claim,
         now: situation.now,
     });
-    typed(&context.resources.create(Object::from_typed(&build)?)?)
+    match context.resources.create(Object::from_typed(&build)?) {
+        Ok(created) => Ok(Ok(typed(&created)?)),
+        Err(error @ ApiError::Invalid { .. }) => Ok(Err(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the status of an Image whose next Build was refused, from that of one that needs none.
+///
+/// # Deviation
+/// The reference tries again for ever and says nothing in the Image.
+fn refused_status(mut status: ImageStatus, message: &str, now: &str) -> ImageStatus {
+    let ready = Condition::new("Ready", ConditionStatus::False, "BuildRefused", message, now);
+    status.conditions.retain(|other| other.kind != ready.kind);
+    status.conditions.insert(0, ready);
+    status
 }
 
 /// Makes the source resolver what the Image wants it to be.

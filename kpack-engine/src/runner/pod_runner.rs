@@ -22,7 +22,7 @@ use super::spec::PodSpec;
 use super::status::{Phase, queued, refused};
 use super::stop::{Stop, StopReason};
 use super::{RunnerOptions, StartError};
-use crate::{Change, Kind, Object, Resources, Selector, Watch, WatchEvent, WatchFilter};
+use crate::{ApiError, Change, Kind, Object, Resources, Selector, Watch, WatchEvent, WatchFilter};
 
 /// Runs the pods that exist, until it is dropped.
 ///
@@ -185,12 +185,10 @@ impl Supervisor {
             *waiting = pod;
             return;
         }
-        self.waiting.push_back(pod);
-        if self.running.len() >= self.limit()
-            && let Some(pod) = self.waiting.back()
-        {
-            self.node.publish(pod, &queued(self.node.now(), self.running.len()));
+        if self.running.len() >= self.limit() && matches!(self.unfinished(&pod), Ok(Some(_))) {
+            self.node.publish(&pod, &queued(self.node.now(), self.running.len()));
         }
+        self.waiting.push_back(pod);
     }
 
     fn deleted(&mut self, pod: &Object) {
@@ -225,8 +223,26 @@ impl Supervisor {
     fn start_waiting(&mut self) {
         while self.running.len() < self.limit() {
             let Some(pod) = self.waiting.pop_front() else { return };
-            self.start(pod);
+            match self.unfinished(&pod) {
+                Ok(Some(current)) => self.start(current),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, %pod, "cannot read a pod");
+                    self.waiting.push_front(pod);
+                    return;
+                }
+            }
         }
+    }
+
+    /// Returns a pod as it is now; `None` when it is gone or through.
+    ///
+    /// Each change of a pod is delivered, however late: the event of a pod that runs may be read after the pod has ended.
+    fn unfinished(&self, pod: &Object) -> Result<Option<Object>, ApiError> {
+        let current = self.node.resources.get(Kind::Pod, pod.namespace(), pod.name())?;
+        let is_unfinished =
+            |current: &Object| current.uid() == pod.uid() && !Phase::is_final(current.text("/status/phase"));
+        Ok(current.filter(is_unfinished))
     }
 
     fn start(&mut self, pod: Object) {
@@ -391,5 +407,120 @@ fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> StartE
         action,
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cnb_layers::ImageSource;
+    use registry_auth::{Keychain, Reference};
+
+    use super::*;
+    use crate::logs::LogStore;
+    use crate::runner::{ImageRouter, RouteError};
+    use crate::store::{Store, StoreOptions};
+
+    /// No image is ever there.
+    struct NoImages;
+
+    impl ImageRouter for NoImages {
+        fn route(&self, reference: &Reference, _: Arc<dyn Keychain>) -> Result<Arc<dyn ImageSource>, RouteError> {
+            Err(RouteError {
+                reference: reference.to_string(),
+                source: "there are no images".into(),
+            })
+        }
+    }
+
+    /// A supervisor of at most one pod, that starts nothing unless it is told to.
+    fn supervisor(dir: &Path) -> (Supervisor, Store) {
+        let store = Store::open(StoreOptions {
+            dir: dir.join("store"),
+            clock: Arc::new(jiff::Timestamp::now),
+        })
+        .unwrap();
+        let namespace = Object::new(Kind::Namespace, None, "demo");
+        store.create(namespace).unwrap();
+        let images = Arc::new(NoImages);
+        let mut options = RunnerOptions::new(dir, LogStore::open(dir.join("logs")).unwrap(), images.clone());
+        options.max_pods = 1;
+        let node = Node {
+            resources: Arc::new(store.clone()),
+            options,
+            machine: Machine {
+                runtime: "runc".into(),
+                uids: Vec::new(),
+                gids: Vec::new(),
+                cgroups: false,
+                overlay: None,
+                architecture: "amd64",
+            },
+            puller: Puller {
+                router: images,
+                roots: Arc::new(Roots::open(dir.join("roots")).unwrap()),
+                architecture: "amd64",
+            },
+        };
+        let supervisor = Supervisor {
+            node: Arc::new(node),
+            running: HashMap::new(),
+            waiting: VecDeque::new(),
+            untold: Vec::new(),
+            retry_at: Instant::now(),
+            stop: Arc::default(),
+        };
+        (supervisor, store)
+    }
+
+    fn pod(store: &Store, name: &str) -> Object {
+        let mut pod = Object::new(Kind::Pod, Some("demo"), name);
+        let container = json!({"name": "main", "image": "reg.example/app:1"});
+        pod.set("spec", json!({"restartPolicy": "Never", "containers": [container]}));
+        store.create(pod).unwrap()
+    }
+
+    /// Returns the pod as it was while it ran, and as it is now: through.
+    fn ended_pod(store: &Store) -> (Object, Object) {
+        let mut pod = pod(store, "ended");
+        pod.set("status", json!({"phase": "Running"}));
+        let late = store.update_status(pod).unwrap();
+        let mut pod = late.clone();
+        pod.set("status", json!({"phase": "Succeeded"}));
+        (late, store.update_status(pod).unwrap())
+    }
+
+    fn modified(object: Object) -> WatchEvent {
+        let change = Change::Modified;
+        WatchEvent { change, object }
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_is_not_run_again_for_an_event_that_comes_late() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut supervisor, store) = supervisor(dir.path());
+        let (late, ended) = ended_pod(&store);
+        supervisor.handle(modified(late));
+        supervisor.start_waiting();
+        assert!(supervisor.running.is_empty() && supervisor.waiting.is_empty());
+        assert_eq!(store.get(Kind::Pod, Some("demo"), "ended").unwrap(), Some(ended));
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_is_not_said_to_wait_when_an_event_comes_late() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut supervisor, store) = supervisor(dir.path());
+        let other = pod(&store, "other");
+        let spec = serde_json::from_value(other.pointer("/spec").cloned().unwrap()).unwrap();
+        let uid = other.uid().to_owned();
+        let run = Arc::new(PodRun::new(supervisor.node.clone(), other, spec));
+        let active = Active {
+            stop: run.stop(),
+            run,
+            thread: std::thread::spawn(|| None),
+        };
+        supervisor.running.insert(uid, active);
+        let (late, ended) = ended_pod(&store);
+        supervisor.handle(modified(late));
+        assert_eq!(store.get(Kind::Pod, Some("demo"), "ended").unwrap(), Some(ended));
     }
 }

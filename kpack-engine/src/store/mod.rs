@@ -47,7 +47,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct StoreOptions {
     /// The directory of the objects' files; made when it is missing.
     pub dir: PathBuf,
-    /// The clock of creation and deletion times. When it is set back, objects are dated as the newest until it has caught up.
+    /// The clock of creation and deletion times. When it is set back, Builds are dated as the newest one until it has
+    /// caught up.
     pub clock: Clock,
 }
 

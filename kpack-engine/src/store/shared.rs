@@ -32,8 +32,8 @@ pub(super) struct Writer {
     files: Files,
     revision: u64,
     reserved: u64,
-    /// The creation time of the newest object, as RFC 3339 in UTC; such texts sort by time.
-    newest: String,
+    /// The creation time of the newest Build, as RFC 3339 in UTC; such texts sort by time.
+    newest_build: String,
 }
 
 struct State {
@@ -56,14 +56,15 @@ impl Shared {
             .max()
             .unwrap_or_default();
         let revision = files.reserved_revision()?.max(highest.number()).max(1);
-        let newest = objects.values().filter_map(|object| object.creation_timestamp()).max();
-        let newest = newest.unwrap_or_default().to_owned();
+        let builds = objects.values().filter(|object| object.kind() == Kind::Build);
+        let newest_build = builds.filter_map(|build| build.creation_timestamp()).max();
+        let newest_build = newest_build.unwrap_or_default().to_owned();
         Ok(Self {
             writer: Mutex::new(Writer {
                 files,
                 revision,
                 reserved: revision,
-                newest,
+                newest_build,
             }),
             state: Mutex::new(State {
                 objects,
@@ -160,13 +161,17 @@ impl Shared {
 impl Writer {
     /// Returns the creation time of an object that is created at `now`.
     ///
-    /// Never before that of another object: what is newer by age, as the Builds of an Image are, stays so when the clock is
-    /// set back.
-    pub(super) fn creation_time(&mut self, now: &str) -> String {
-        if now > self.newest.as_str() {
-            now.clone_into(&mut self.newest);
+    /// Builds alone are compared by age, to find the newest of an Image: none is dated before another one, so that the
+    /// newest stays so when the clock is set back. All else is dated `now`: a clock that was once in the future must not
+    /// date all that comes after.
+    pub(super) fn creation_time(&mut self, kind: Kind, now: &str) -> String {
+        if kind != Kind::Build {
+            return now.to_owned();
         }
-        self.newest.clone()
+        if now > self.newest_build.as_str() {
+            now.clone_into(&mut self.newest_build);
+        }
+        self.newest_build.clone()
     }
 
     fn next_revision(&mut self) -> Result<u64, ApiError> {

@@ -524,20 +524,53 @@ fn a_pod_that_would_have_no_time_is_refused() {
     pod(1).unwrap();
 }
 
+/// Creates an object of the clock's time `second` in a store that is opened for it alone; returns its creation time.
+fn created_at(dir: &Path, second: i64, object: Object) -> String {
+    let store = Store::open(StoreOptions {
+        dir: dir.to_owned(),
+        clock: Arc::new(move || Timestamp::from_second(second).unwrap()),
+    });
+    let object = store.unwrap().create(object).unwrap();
+    object.creation_timestamp().unwrap().to_owned()
+}
+
 #[test]
-fn no_object_is_older_than_one_that_was_created_before_it_when_the_clock_is_set_back() {
+fn no_build_is_older_than_one_that_was_created_before_it_when_the_clock_is_set_back() {
     let dir = tempfile::tempdir().unwrap();
-    let created_at = |second: i64, name: &str| {
-        let store = Store::open(StoreOptions {
-            dir: dir.path().to_owned(),
-            clock: Arc::new(move || Timestamp::from_second(second).unwrap()),
-        });
-        let object = store.unwrap().create(Object::new(Kind::Namespace, None, name)).unwrap();
-        object.creation_timestamp().unwrap().to_owned()
+    // Other objects do not count, whenever they were created.
+    let namespace = Object::new(Kind::Namespace, None, "demo");
+    assert_eq!(created_at(dir.path(), 4_102_444_800, namespace), "2100-01-01T00:00:00Z");
+    let build_at = |second, name| {
+        let mut build = Object::new(Kind::Build, Some("demo"), name);
+        build.set(
+            "spec",
+            json!({
+                "tags": ["reg.example/app"], "builder": {"image": "reg.example/builder"},
+                "source": {"blob": {"url": "https://files.example/app.zip"}},
+            }),
+        );
+        created_at(dir.path(), second, build)
     };
-    assert_eq!(created_at(1_767_607_200, "first"), "2026-01-05T10:00:00Z");
-    assert_eq!(created_at(1_767_603_600, "second"), "2026-01-05T10:00:00Z");
-    assert_eq!(created_at(1_767_607_201, "third"), "2026-01-05T10:00:01Z");
+    assert_eq!(build_at(1_767_607_200, "first"), "2026-01-05T10:00:00Z");
+    assert_eq!(build_at(1_767_603_600, "second"), "2026-01-05T10:00:00Z");
+    assert_eq!(build_at(1_767_607_201, "third"), "2026-01-05T10:00:01Z");
+}
+
+#[test]
+fn a_clock_that_was_in_the_future_dates_nothing_that_comes_after() {
+    let temporary = tempfile::tempdir().unwrap();
+    let second = Arc::new(AtomicI64::new(4_102_444_800));
+    let clock: Clock = Arc::new({
+        let second = second.clone();
+        move || Timestamp::from_second(second.load(Ordering::Relaxed)).unwrap()
+    });
+    let dir = temporary.path().to_owned();
+    let store = Store::open(StoreOptions { dir, clock }).unwrap();
+    let first = store.create(Object::new(Kind::Namespace, None, "first")).unwrap();
+    assert_eq!(first.creation_timestamp(), Some("2100-01-01T00:00:00Z"));
+    second.store(1_767_607_200, Ordering::Relaxed);
+    let second = store.create(Object::new(Kind::Namespace, None, "second")).unwrap();
+    assert_eq!(second.creation_timestamp(), Some("2026-01-05T10:00:00Z"));
 }
 
 #[test]

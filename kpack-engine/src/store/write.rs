@@ -90,7 +90,7 @@ fn create_locked(
         metadata.remove(key);
     }
     metadata.insert("uid".to_owned(), json!(uid));
-    metadata.insert("creationTimestamp".to_owned(), json!(writer.creation_time(&now)));
+    metadata.insert("creationTimestamp".to_owned(), json!(writer.creation_time(kind, &now)));
     if rules::has_generation(kind) {
         metadata.insert("generation".to_owned(), json!(1));
     }

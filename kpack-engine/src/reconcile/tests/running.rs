@@ -96,6 +96,14 @@ fn buildpack(images: &MemoryStore, dir: &Path) {
     .unwrap();
 }
 
+fn image_spec() -> Value {
+    json!({
+        "tag": "reg.example/demo/app:main",
+        "builder": {"kind": "ClusterBuilder", "name": "base"},
+        "source": {"git": {"url": "https://git.example/app", "revision": "main"}, "subPath": "app"},
+    })
+}
+
 impl World {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -195,16 +203,7 @@ impl World {
     }
 
     fn image(&self) {
-        self.kpack(
-            "Image",
-            Some("demo"),
-            "app",
-            json!({
-                "tag": "reg.example/demo/app:main",
-                "builder": {"kind": "ClusterBuilder", "name": "base"},
-                "source": {"git": {"url": "https://git.example/app", "revision": "main"}, "subPath": "app"},
-            }),
-        );
+        self.kpack("Image", Some("demo"), "app", image_spec());
     }
 
     fn get(&self, kind: Kind, name: &str) -> Option<Object> {
@@ -365,6 +364,42 @@ fn a_builder_image_that_is_gone_fails_the_build_and_the_next_commit_gets_another
     *world.branch.0.lock().unwrap() = "2".repeat(40);
     world.wait(Kind::Pod, "app-build-2-build-pod", |_| true);
     assert!(world.get(Kind::Pod, "app-build-1-build-pod").is_none());
+}
+
+#[test]
+fn an_image_says_why_its_build_is_refused_and_is_built_when_that_is_mended() {
+    let world = World::start();
+    world.builder();
+    // As much as an Image may have; a Build has some of its own.
+    let note = "x".repeat((256 << 10) - 64);
+    world.create(json!({
+        "apiVersion": "kpack.io/v1alpha2", "kind": "Image",
+        "metadata": {"name": "app", "namespace": "demo", "annotations": {"note": note}},
+        "spec": image_spec(),
+    }));
+    let image = world.wait(Kind::Image, "app", |image| {
+        image.text("/status/conditions/0/reason") == Some("BuildRefused")
+    });
+    assert_eq!(image.text("/status/conditions/0/status"), Some("False"));
+    assert_eq!(
+        image.text("/status/conditions/0/message"),
+        Some(
+            "Build.kpack.io \"app-build-1\" is invalid: metadata.annotations: Too long: may not be more than 262144 bytes"
+        )
+    );
+    assert_eq!(image.text("/status/conditions/1/type"), Some("BuilderReady"));
+    loop {
+        let mut image = world.get(Kind::Image, "app").unwrap();
+        image.set_annotation("note", "short");
+        // Its status may be written at the same moment.
+        if world.store.update(image).is_ok() {
+            break;
+        }
+    }
+    world.wait(Kind::Build, "app-build-1", |_| true);
+    world.wait(Kind::Image, "app", |image| {
+        image.text("/status/conditions/0/reason") == Some("BuildRunning")
+    });
 }
 
 #[test]
