@@ -120,17 +120,7 @@ impl Fast {
                 }
                 continue;
             }
-            // Whether a match has more than eight bytes can't be foretold, so both are computed.
-            let further = eight(data, at - distance + 8) ^ eight(data, at + 8);
-            let same = select_unpredictable(
-                difference == 0,
-                64 + further.trailing_zeros(),
-                difference.trailing_zeros(),
-            );
-            let mut length = (same / 8) as usize;
-            if length == 16 {
-                length += common(data, at - distance + 16, at + 16, LONGEST - 16);
-            }
+            let mut length = matching(data, at, distance, difference);
             // Positions that were passed over may match, too. They stay among the counted literals: that makes the
             // codes hardly longer, and to take them off takes time.
             if at >= distance + 8 {
@@ -266,6 +256,22 @@ fn eight(data: &[u8], at: usize) -> u64 {
 /// shorter than their literals, and each costs time.
 fn hash(eight: u64) -> usize {
     ((eight << 24).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - TABLE_BITS)) as usize
+}
+
+/// Returns how long a match is whose first eight bytes differ in `difference`; there are sixteen bytes to look at.
+#[inline]
+fn matching(data: &[u8], at: usize, distance: usize, difference: u64) -> usize {
+    // Whether it has more than eight bytes can't be foretold, so both are computed.
+    let further = eight(data, at - distance + 8) ^ eight(data, at + 8);
+    let same = select_unpredictable(
+        difference == 0,
+        64 + further.trailing_zeros(),
+        difference.trailing_zeros(),
+    );
+    match (same / 8) as usize {
+        16 => 16 + common(data, at - distance + 16, at + 16, LONGEST - 16),
+        length => length,
+    }
 }
 
 /// Returns how many bytes are the same at two places, `most` at most.
