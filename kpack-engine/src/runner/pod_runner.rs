@@ -72,14 +72,7 @@ impl PodRunner {
         clean(&node)?;
         let watch = watch(&*node.resources)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let supervisor = Supervisor {
-            node: Arc::new(node),
-            running: HashMap::new(),
-            waiting: VecDeque::new(),
-            untold: Vec::new(),
-            retry_at: Instant::now(),
-            stop: stop.clone(),
-        };
+        let supervisor = Supervisor::new(node, stop.clone());
         let thread = std::thread::Builder::new()
             .name("pod-runner".to_owned())
             .spawn(move || {
@@ -137,6 +130,17 @@ struct Active {
 }
 
 impl Supervisor {
+    fn new(node: Node, stop: Arc<AtomicBool>) -> Self {
+        Self {
+            node: Arc::new(node),
+            running: HashMap::new(),
+            waiting: VecDeque::new(),
+            untold: Vec::new(),
+            retry_at: Instant::now(),
+            stop,
+        }
+    }
+
     fn run(mut self, mut watch: Watch) {
         while !self.stop.load(Ordering::Relaxed) {
             if let Some(event) = watch.recv_timeout(TICK) {
@@ -461,15 +465,7 @@ mod tests {
                 architecture: "amd64",
             },
         };
-        let supervisor = Supervisor {
-            node: Arc::new(node),
-            running: HashMap::new(),
-            waiting: VecDeque::new(),
-            untold: Vec::new(),
-            retry_at: Instant::now(),
-            stop: Arc::default(),
-        };
-        (supervisor, store)
+        (Supervisor::new(node, Arc::default()), store)
     }
 
     fn pod(store: &Store, name: &str) -> Object {
