@@ -12,7 +12,7 @@ use http::{StatusCode, header::RETRY_AFTER};
 use registry_client::ProxyPolicy;
 use serde_json::{Value, json};
 
-use crate::{agent::agent, kubeconfig::Connection};
+use crate::{agent::agent, kubeconfig::Connection, print::err};
 
 /// A kind of resource as the API addresses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -343,7 +343,14 @@ impl Cluster {
         for _ in 0..MOST_REPETITIONS {
             let response = self.send_once(method, path, body)?;
             match asked_to_wait(&response) {
-                Some(wait) => thread::sleep(wait),
+                Some(wait) => {
+                    let (server, seconds) = (&self.connection.server, wait.as_secs());
+                    err(&format!(
+                        "the API server {server} answers {} and asks to wait; trying again in {seconds} s\n",
+                        response.status()
+                    ));
+                    thread::sleep(wait);
+                }
                 None => return Ok(response),
             }
         }
